@@ -1,0 +1,4 @@
+//! The `agor-checkpoint` program; everything is in the library.
+fn main() -> std::process::ExitCode {
+    agor_checkpoint::main()
+}

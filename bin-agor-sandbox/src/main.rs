@@ -1,0 +1,4 @@
+//! The `agor-sandbox` program; everything is in the library.
+fn main() -> std::process::ExitCode {
+    agor_sandbox::main()
+}

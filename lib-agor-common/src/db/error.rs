@@ -1,0 +1,154 @@
+//! What can be wrong with a database, and what it means to the user.
+
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+
+use crate::{Exit, Failure};
+
+/// An error of a database, with the file it is about.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The file does not exist and was not to be created.
+    #[error("open {}: no such file", path.display())]
+    Missing {
+        /// The database.
+        path: PathBuf,
+    },
+    /// It could not be opened or created.
+    #[error("open {}", path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Another process held a lock for the whole deadline.
+    #[error("{}: database is busy{}", path.display(), holder(who.as_deref()))]
+    Busy {
+        /// The database.
+        path: PathBuf,
+        /// Who holds the lock, where that is known: `pid 12 (sqlite3 x.db)`.
+        who: Option<String>,
+    },
+    /// No room.
+    #[error("{}: disk full", path.display())]
+    Full {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file or its directory cannot be written.
+    #[error("{}: read-only", path.display())]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Not an SQLite file.
+    #[error("{}: not an SQLite database", path.display())]
+    NotADatabase {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Damaged.
+    #[error("{}: database is corrupt: {why}", path.display())]
+    Corrupt {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's words.
+        why: String,
+    },
+    /// Written by a newer program.
+    #[error("{}: schema version {found} is newer than this program's {known}", path.display())]
+    TooNew {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// A database of something else.
+    #[error("{}: not {what}: {why}", path.display())]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+        /// What was expected.
+        what: &'static str,
+        /// What was found.
+        why: String,
+    },
+    /// The SQLite that this program runs on has the WAL-reset bug.
+    #[error("SQLite {found} can corrupt a database when its WAL is reset; 3.51.3 or newer is needed")]
+    Vulnerable {
+        /// Its version.
+        found: String,
+    },
+    /// Anything else that SQLite reports.
+    #[error("{}: {source}", path.display())]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's error.
+        source: rusqlite::Error,
+    },
+}
+
+fn holder(who: Option<&str>) -> String {
+    who.map(|who| format!(", held by {who}")).unwrap_or_default()
+}
+
+impl DbError {
+    /// From an SQLite error about `path`.
+    pub fn from_sqlite(path: &std::path::Path, source: rusqlite::Error) -> DbError {
+        let path = path.to_path_buf();
+        let Some(code) = source.sqlite_error_code() else { return DbError::Sqlite { path, source } };
+        match code {
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => DbError::Busy { path, who: None },
+            ErrorCode::DiskFull => DbError::Full { path },
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied => DbError::ReadOnly { path },
+            ErrorCode::NotADatabase => DbError::NotADatabase { path },
+            ErrorCode::DatabaseCorrupt => DbError::Corrupt { path, why: source.to_string() },
+            _ => DbError::Sqlite { path, source },
+        }
+    }
+
+    /// Whether trying again later may help.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, DbError::Busy { .. })
+    }
+}
+
+impl Failure for DbError {
+    fn exit(&self) -> Exit {
+        match self {
+            DbError::Missing { .. } => Exit::NO_INPUT,
+            DbError::Open { source, .. } => match source.kind() {
+                std::io::ErrorKind::PermissionDenied
+                | std::io::ErrorKind::ReadOnlyFilesystem
+                | std::io::ErrorKind::IsADirectory => Exit::PERMISSION,
+                _ => Exit::IO,
+            },
+            DbError::Busy { .. } => Exit::TRY_AGAIN,
+            DbError::Full { .. } => Exit::IO,
+            DbError::ReadOnly { .. } => Exit::PERMISSION,
+            DbError::NotADatabase { .. } | DbError::Corrupt { .. } | DbError::Foreign { .. } => Exit::DATA,
+            DbError::TooNew { .. } | DbError::Vulnerable { .. } => Exit::CONFIG,
+            DbError::Sqlite { source, .. } => match source.sqlite_error_code() {
+                Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Exit::IO,
+                _ => Exit::INTERNAL,
+            },
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            DbError::Full { .. } => Some("free some space; nothing was written and nothing is lost".into()),
+            DbError::Busy { .. } => Some("try again, or end the process that holds it".into()),
+            DbError::TooNew { .. } => Some("install the agor that wrote it".into()),
+            DbError::Corrupt { path, .. } => {
+                Some(format!("keep a copy, then try: sqlite3 {} .recover", path.display()))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Opening a database.
+
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::{DbError, Schema, busy, migrate};
+use crate::paths;
+
+/// The oldest SQLite without the WAL-reset bug.
+const SAFE_SQLITE: i32 = 3_051_003;
+
+/// What may be done with the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write; a missing file (and its private directory) is created.
+    Create,
+    /// Read and write; a missing file is [`DbError::Missing`].
+    Write,
+    /// Read only: never creates, never migrates. A schema older than this program's is accepted, so the
+    /// reader must cope with columns that are not there yet: see [`Db::is_current`].
+    Read,
+}
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A loss of power: `synchronous = FULL`, an fsync for every commit.
+    PowerLoss,
+    /// A crash of any process, but perhaps not of the machine: `synchronous = NORMAL`.
+    Crash,
+}
+
+/// How to open.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What may be done with the file.
+    pub access: Access,
+    /// What a commit survives.
+    pub durability: Durability,
+}
+
+impl Options {
+    /// Read and write, create, survive a loss of power.
+    pub const fn create() -> Options {
+        Options { access: Access::Create, durability: Durability::PowerLoss }
+    }
+
+    /// Read only.
+    pub const fn read() -> Options {
+        Options { access: Access::Read, durability: Durability::Crash }
+    }
+
+    /// The same with another durability.
+    pub const fn durability(self, durability: Durability) -> Options {
+        Options { durability, ..self }
+    }
+}
+
+/// An open database of ours.
+#[derive(Debug)]
+pub struct Db {
+    conn: Connection,
+    path: PathBuf,
+    current: bool,
+}
+
+impl Db {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the schema is this program's own version; only ever false with [`Access::Read`].
+    pub fn is_current(&self) -> bool {
+        self.current
+    }
+
+    /// The connection, for reading.
+    pub fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// An SQLite error about this file.
+    pub fn error(&self, error: rusqlite::Error) -> DbError {
+        DbError::from_sqlite(&self.path, error)
+    }
+
+    /// Runs `work` in one IMMEDIATE transaction and commits it; rolls back when `work` fails.
+    pub fn write<T, E: From<DbError>>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let path = &self.path;
+        let sqlite = |error| E::from(DbError::from_sqlite(path, error));
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
+        let value = work(&tx)?;
+        tx.commit().map_err(sqlite)?;
+        Ok(value)
+    }
+}
+
+/// Refuses an SQLite that can corrupt a database: `version` as in `sqlite3_libversion_number()`.
+pub fn check_sqlite_version(version: i32) -> Result<(), DbError> {
+    if version >= SAFE_SQLITE {
+        return Ok(());
+    }
+    let found = format!("{}.{}.{}", version / 1_000_000, version / 1000 % 1000, version % 1000);
+    Err(DbError::Vulnerable { found })
+}
+
+/// Opens `path` as a database of `schema`.
+///
+/// # Errors
+/// Every [`DbError`]; a busy file after the deadline ([`super::set_deadline`], 5 s).
+pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbError> {
+    check_sqlite_version(rusqlite::version_number())?;
+    prepare_file(path, options.access)?;
+    let mut conn = connect(path, options.access)?;
+    if options.access == Access::Read {
+        let current = migrate::check(&conn, path, schema)?;
+        return Ok(Db { conn, path: path.into(), current });
+    }
+    // Before anything is written: a foreign, newer or broken file is refused as it is.
+    let current = migrate::check(&conn, path, schema)?;
+    ensure_wal(&conn, path)?;
+    let sqlite = |error| DbError::from_sqlite(path, error);
+    let synchronous = match options.durability {
+        Durability::PowerLoss => "FULL",
+        Durability::Crash => "NORMAL",
+    };
+    conn.pragma_update(None, "synchronous", synchronous).map_err(sqlite)?;
+    if !current {
+        migrate::migrate(&mut conn, path, schema)?;
+    }
+    Ok(Db { conn, path: path.into(), current: true })
+}
+
+/// Opens `path` without a schema, for tools that look after files whatever is in them. Never creates,
+/// never changes the journal mode, and leaves the busy timeout at zero.
+pub fn open_bare(path: &Path, access: Access) -> Result<Connection, DbError> {
+    check_sqlite_version(rusqlite::version_number())?;
+    prepare_file(path, if access == Access::Create { Access::Write } else { access })?;
+    let mut conn = connect(path, access)?;
+    conn.busy_handler(None::<fn(i32) -> bool>).map_err(|error| DbError::from_sqlite(path, error))?;
+    Ok(conn)
+}
+
+/// Makes sure that there is a file, with the right mode, before SQLite sees the path.
+fn prepare_file(path: &Path, access: Access) -> Result<(), DbError> {
+    let open = |source| DbError::Open { path: path.into(), source };
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Err(open(io::Error::from(io::ErrorKind::IsADirectory))),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && access == Access::Create => {
+            if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+                paths::ensure_private_dir(dir)
+                    .map_err(|error| open(io::Error::other(crate::error::one_line(&error))))?;
+            }
+            // SQLite gives the -wal and -shm files the mode of this one.
+            match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                Err(error) => Err(open(error)),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DbError::Missing { path: path.into() }),
+        Err(error) => Err(open(error)),
+    }
+}
+
+fn connect(path: &Path, access: Access) -> Result<Connection, DbError> {
+    let sqlite = |error| DbError::from_sqlite(path, error);
+    let mode = match access {
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Access::Create | Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    };
+    // No URI flag: '?' and '%' in a file name are just characters.
+    let mut conn =
+        Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sqlite)?;
+    conn.busy_handler(Some(busy::handler)).map_err(sqlite)?;
+    // The last close would checkpoint and unlink the WAL, the largest cost of a one-shot command.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
+    // A schema of somebody else's making must not run functions with side effects.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(sqlite)?;
+    conn.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
+    Ok(conn)
+}
+
+/// WAL mode, retried: switching a new file ignores the busy handler.
+fn ensure_wal(conn: &Connection, path: &Path) -> Result<(), DbError> {
+    let start = Instant::now();
+    loop {
+        let mode = conn
+            .query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))
+            .and_then(|mode| {
+                if mode.eq_ignore_ascii_case("wal") {
+                    return Ok(mode);
+                }
+                conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
+            })
+            .map_err(|error| DbError::from_sqlite(path, error));
+        match mode {
+            Ok(mode) if mode.eq_ignore_ascii_case("wal") => return Ok(()),
+            Ok(mode) => {
+                let source = io::Error::other(format!("its journal mode is {mode} and cannot become WAL"));
+                return Err(DbError::Open { path: path.into(), source });
+            }
+            Err(DbError::Busy { .. }) if start.elapsed() < busy::deadline() => busy::pause(),
+            Err(error) => return Err(error),
+        }
+    }
+}

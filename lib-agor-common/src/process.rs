@@ -1,0 +1,86 @@
+//! Who a process is, for longer than its number: pid, start time and boot.
+//!
+//! A pid is reused; a pid together with its start time (field 22 of `/proc/PID/stat`, proc_pid_stat(5),
+//! clock ticks since boot) and the boot id is not. This is the lease by which a dead supervisor is told
+//! from a living one.
+
+use std::fs;
+
+/// A process's identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Process id, in this pid namespace.
+    pub pid: i32,
+    /// Start time in clock ticks since boot.
+    pub start: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+}
+
+impl Identity {
+    /// This process.
+    pub fn current() -> Identity {
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        Identity { pid, start: start_time(pid).unwrap_or(0), boot_id: boot_id() }
+    }
+
+    /// A process that exists now.
+    pub fn of(pid: i32) -> Option<Identity> {
+        Some(Identity { pid, start: start_time(pid)?, boot_id: boot_id() })
+    }
+
+    /// Whether this very process is still running (a zombie is not).
+    pub fn is_alive(&self) -> bool {
+        self.boot_id == boot_id() && start_time(self.pid) == Some(self.start)
+    }
+}
+
+/// This boot's id, or an empty string where `/proc` does not say.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// Start time in clock ticks since boot; `None` when there is no such process or it is a zombie.
+pub fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The command name may hold anything, also ')': the fields follow the last one.
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 2;
+    let rest = std::str::from_utf8(stat.get(after..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X" | "x") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// The command line of a process on one line, arguments separated by blanks; its name where it has none.
+pub fn command_line(pid: i32) -> Option<String> {
+    let raw = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words: Vec<String> = raw
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    if !words.is_empty() {
+        return Some(crate::text::single_line(&words.join(" ")));
+    }
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(crate::text::single_line(name.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_itself_and_the_dead() {
+        let me = Identity::current();
+        assert!(me.is_alive());
+        assert!(!Identity { start: me.start + 1, ..me.clone() }.is_alive());
+        assert!(!Identity { boot_id: "other".into(), ..me }.is_alive());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let identity = Identity::of(i32::try_from(child.id()).unwrap());
+        child.wait().unwrap();
+        assert!(identity.is_none_or(|identity| !identity.is_alive()));
+    }
+}

@@ -1,0 +1,1 @@
+//! Helpers for the suites that need more than one tool.
