@@ -7,7 +7,7 @@
 use std::fs;
 
 /// A process's identity.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// Process id, in this pid namespace.
     pub pid: i32,
