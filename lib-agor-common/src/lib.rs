@@ -20,6 +20,7 @@ pub mod paths;
 pub mod process;
 #[cfg(feature = "sqlite")]
 pub mod sessions;
+mod sys;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 pub mod text;

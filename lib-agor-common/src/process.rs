@@ -40,12 +40,22 @@ pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-/// Start time in clock ticks since boot; `None` when there is no such process or it is a zombie.
-pub fn start_time(pid: i32) -> Option<u64> {
+/// `/proc/PID/stat` from its third field on.
+fn stat(pid: i32) -> Option<String> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The command name may hold anything, also ')': the fields follow the last one.
     let after = stat.iter().rposition(|byte| *byte == b')')? + 2;
-    let rest = std::str::from_utf8(stat.get(after..)?).ok()?;
+    std::str::from_utf8(stat.get(after..)?).ok().map(str::to_owned)
+}
+
+/// Whether a process is stopped by a signal or by its tracer.
+pub fn is_stopped(pid: i32) -> bool {
+    stat(pid).is_some_and(|rest| rest.starts_with(['T', 't']))
+}
+
+/// Start time in clock ticks since boot; `None` when there is no such process or it is a zombie.
+pub fn start_time(pid: i32) -> Option<u64> {
+    let rest = stat(pid)?;
     let mut fields = rest.split_ascii_whitespace();
     if matches!(fields.next()?, "Z" | "X" | "x") {
         return None;

@@ -1,9 +1,10 @@
 //! What can be wrong with a database, and what it means to the user.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use super::locks;
 use crate::{Exit, Failure};
 
 /// An error of a database, with the file it is about.
@@ -97,15 +98,42 @@ fn holder(who: Option<&str>) -> String {
     who.map(|who| format!(", held by {who}")).unwrap_or_default()
 }
 
+/// Whether an SQLite error means that another process has a lock.
+pub fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed)
+    )
+}
+
+/// Whether the file system of `path` has no room left for one more page of an index (32 KiB).
+fn no_space(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < 32 * 1024)
+}
+
+/// Whether files can be made in the directory of `path` (beside the target of a symbolic link).
+fn may_write_beside(path: &Path) -> bool {
+    let wal = locks::beside(path, "-wal");
+    let dir = wal.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
+
 impl DbError {
-    /// From an SQLite error about `path`.
-    pub fn from_sqlite(path: &std::path::Path, source: rusqlite::Error) -> DbError {
+    /// From an SQLite error about `path`. For a busy one it looks up who is in the way: that costs a read
+    /// of `/proc/locks`, so a loop that retries should ask [`is_busy`] first.
+    pub fn from_sqlite(path: &Path, source: rusqlite::Error) -> DbError {
         let path = path.to_path_buf();
         let Some(code) = source.sqlite_error_code() else { return DbError::Sqlite { path, source } };
         match code {
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => DbError::Busy { path, who: None },
+            _ if is_busy(&source) => {
+                DbError::Busy { who: locks::writer(&path).map(|who| who.to_string()), path }
+            }
             ErrorCode::DiskFull => DbError::Full { path },
+            // An index or log file that cannot grow is an I/O error to SQLite.
+            ErrorCode::SystemIoFailure if no_space(&path) => DbError::Full { path },
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => DbError::ReadOnly { path },
+            // A WAL database cannot even be read where its index file can be neither found nor made.
+            ErrorCode::CannotOpen if !may_write_beside(&path) => DbError::ReadOnly { path },
             ErrorCode::NotADatabase => DbError::NotADatabase { path },
             ErrorCode::DatabaseCorrupt => DbError::Corrupt { path, why: source.to_string() },
             _ => DbError::Sqlite { path, source },
@@ -144,9 +172,13 @@ impl Failure for DbError {
         match self {
             DbError::Full { .. } => Some("free some space; nothing was written and nothing is lost".into()),
             DbError::Busy { .. } => Some("try again, or end the process that holds it".into()),
+            DbError::ReadOnly { .. } => Some(
+                "a WAL database needs a writable directory, or the -wal and -shm files of a running writer"
+                    .into(),
+            ),
             DbError::TooNew { .. } => Some("install the agor that wrote it".into()),
             DbError::Corrupt { path, .. } => {
-                Some(format!("keep a copy, then try: sqlite3 {} .recover", path.display()))
+                Some(format!("keep a copy, then try: sqlite3 '{}' .recover", path.display()))
             }
             _ => None,
         }

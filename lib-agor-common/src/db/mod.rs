@@ -9,11 +9,12 @@
 
 mod busy;
 mod error;
+pub mod locks;
 mod migrate;
 mod open;
 
 pub use busy::{DEFAULT_DEADLINE, set_deadline};
-pub use error::DbError;
+pub use error::{DbError, is_busy};
 pub use migrate::{Migration, Schema, add_column};
 pub use open::{Access, Db, Durability, Options, check_sqlite_version, open, open_bare};
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{DbError, Schema, busy, migrate};
+use super::{DbError, Schema, busy, is_busy, migrate};
 use crate::paths;
 
 /// The oldest SQLite without the WAL-reset bug.
@@ -179,9 +179,15 @@ fn connect(path: &Path, access: Access) -> Result<Connection, DbError> {
         Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
         Access::Create | Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
     };
-    // No URI flag: '?' and '%' in a file name are just characters.
+    // No URI flag, so '?' and '%' in a file name are just characters; and absolute, because SQLite has
+    // its own ideas about `:memory:` and, where it is built with SQLITE_USE_URI, about `file:…`.
+    let absolute = std::path::absolute(path).map_err(|source| DbError::Open { path: path.into(), source })?;
     let mut conn =
-        Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sqlite)?;
+        Connection::open_with_flags(absolute, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sqlite)?;
+    // SQLite falls back to reading when it may not write.
+    if access != Access::Read && conn.is_readonly(MAIN_DB).map_err(sqlite)? {
+        return Err(DbError::ReadOnly { path: path.into() });
+    }
     conn.busy_handler(Some(busy::handler)).map_err(sqlite)?;
     // The last close would checkpoint and unlink the WAL, the largest cost of a one-shot command.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
@@ -194,24 +200,22 @@ fn connect(path: &Path, access: Access) -> Result<Connection, DbError> {
 /// WAL mode, retried: switching a new file ignores the busy handler.
 fn ensure_wal(conn: &Connection, path: &Path) -> Result<(), DbError> {
     let start = Instant::now();
-    loop {
-        let mode = conn
-            .query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))
-            .and_then(|mode| {
+    let mode = loop {
+        let mode =
+            conn.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0)).and_then(|mode| {
                 if mode.eq_ignore_ascii_case("wal") {
                     return Ok(mode);
                 }
                 conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
-            })
-            .map_err(|error| DbError::from_sqlite(path, error));
+            });
         match mode {
-            Ok(mode) if mode.eq_ignore_ascii_case("wal") => return Ok(()),
-            Ok(mode) => {
-                let source = io::Error::other(format!("its journal mode is {mode} and cannot become WAL"));
-                return Err(DbError::Open { path: path.into(), source });
-            }
-            Err(DbError::Busy { .. }) if start.elapsed() < busy::deadline() => busy::pause(),
-            Err(error) => return Err(error),
+            Err(error) if is_busy(&error) && start.elapsed() < busy::deadline() => busy::pause(),
+            mode => break mode.map_err(|error| DbError::from_sqlite(path, error))?,
         }
+    };
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
     }
+    let source = io::Error::other(format!("its journal mode is {mode} and cannot become WAL"));
+    Err(DbError::Open { path: path.into(), source })
 }
