@@ -50,8 +50,8 @@ fn fifty_processes_create_the_databases_at_one_instant() {
 /// `PRAGMA integrity_check` and the file's mode.
 fn rusqlite_check(path: &std::path::Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = std::fs::metadata(path).expect("the database is there").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600, "{}", path.display());
-    let conn = agor_common::db::open_bare(path, agor_common::db::Access::Read).unwrap();
-    conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
+    let conn = agor_common::db::open_bare(path, agor_common::db::Access::Read).expect("it opens");
+    conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it is checked")
 }
