@@ -102,6 +102,15 @@ impl Db {
         tx.commit().map_err(sqlite)?;
         Ok(value)
     }
+
+    /// [`Db::write`] for work that fails with nothing but SQLite's own errors.
+    pub fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, DbError> {
+        let path = self.path.clone();
+        self.write(|tx| work(tx).map_err(|error| DbError::from_sqlite(&path, error)))
+    }
 }
 
 /// Refuses an SQLite that can corrupt a database: `version` as in `sqlite3_libversion_number()`.
