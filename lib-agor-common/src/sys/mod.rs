@@ -2,3 +2,5 @@
 
 #[cfg(feature = "sqlite")]
 pub(crate) mod file_lock;
+#[cfg(feature = "telemetry")]
+pub(crate) mod signals;

@@ -1,16 +1,66 @@
 //! Traces, logs and metrics over OTLP/HTTP, off unless `AGOR_OTLP_ENDPOINT` is set.
 //!
 //! [`init`] is called once in a tool's `main`; dropping the guard flushes. When off there is no exporter,
-//! no thread and no socket: only the log on stderr.
+//! no thread and no socket: only the log on stderr. When on, a tool's work never waits for its telemetry: a
+//! collector that is down costs next to nothing, one that hangs costs [`PATIENCE`] at the end of the run, and
+//! what did not arrive is counted in one warning.
+//!
+//! Spans come from `tracing` through the OpenTelemetry SDK (sampling, limits, ids). The requests are built
+//! and sent here, from the specification's own protobuf types, because the SDK's exporters neither say what
+//! they lost nor stay within a deadline.
 
+mod filter;
+mod logs;
+mod metrics;
+mod pipeline;
+mod redact;
+mod settings;
+mod stderr;
+#[cfg(feature = "telemetry-tls")]
+mod tls;
+mod wire;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::trace::{
+    SpanContext, Status, TraceContextExt as _, TraceFlags, TraceState, TracerProvider as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+use crate::sys::signals;
 use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceParent};
+use crate::{Exit, output};
+pub use filter::LOG;
+use pipeline::{Pipeline, Processor};
+pub use settings::ENDPOINT;
+use stderr::Writer;
+
+/// The longest that the end of a run waits for the collector.
+pub const PATIENCE: Duration = Duration::from_millis(100);
+
+static ON: AtomicBool = AtomicBool::new(false);
+static PIPELINE: OnceLock<&'static Pipeline> = OnceLock::new();
+static WRITER: OnceLock<Writer> = OnceLock::new();
 
 /// How long a tool lives: decides the default log level and how export is paced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A command that ends by itself: stderr from `warn`, one export at the end.
+    /// A command that ends by itself: stderr from `warn`, one export at the end (and every few seconds if it
+    /// lasts). While exporting, TERM, INT and HUP flush before they end the process, as long as the tool has
+    /// no handler of its own.
     OneShot,
-    /// A service or loop: stderr from `info`, periodic export.
+    /// A command that ends in `exec`: like [`Kind::OneShot`], but no thread and no signal handler exists
+    /// before [`TelemetryGuard::shutdown`], so that namespaces can be entered.
+    Exec,
+    /// A service or loop that handles its signals itself: stderr from `info`, periodic export.
     LongRunning,
 }
 
@@ -27,31 +77,241 @@ impl TelemetryGuard {
     pub fn shutdown(self) {}
 }
 
-/// Starts telemetry for `tool`.
-pub fn init(_tool: &'static str, _kind: Kind) -> TelemetryGuard {
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        if ON.swap(false, Ordering::Relaxed)
+            && let Some(pipeline) = PIPELINE.get()
+        {
+            pipeline.close(PATIENCE, std::thread::panicking().then_some("panic"));
+            signals::unwatch();
+        }
+    }
+}
+
+/// Starts telemetry for `tool`. To be called once; a second call changes nothing.
+pub fn init(tool: &'static str, kind: Kind) -> TelemetryGuard {
+    let default = if kind == Kind::LongRunning { LevelFilter::INFO } else { LevelFilter::WARN };
+    let (filter, complaint) = filter::Filter::from_env(default);
+    if let Some(complaint) = complaint {
+        output::warning(tool, &complaint);
+    }
+    let writer = Writer::new(tool, kind, filter);
+    let settings = settings::read(tool, kind, &|name| std::env::var(name).ok());
+    if WRITER.set(writer.clone()).is_err() {
+        return TelemetryGuard { _private: () };
+    }
+    let settings = settings.unwrap_or_else(|complaint| {
+        remark(Level::WARN, &complaint);
+        None
+    });
+    match settings {
+        Some(settings) => {
+            if !settings.complaints.is_empty() {
+                remark(Level::WARN, &settings.complaints.join("; "));
+            }
+            start(writer, kind, &settings);
+        }
+        None => {
+            // Someone else's subscriber (a test's) may stay.
+            let _ = tracing::subscriber::set_global_default(stderr::LinesOnly(writer));
+        }
+    }
     TelemetryGuard { _private: () }
+}
+
+fn start(writer: Writer, kind: Kind, settings: &settings::Settings) {
+    let pipeline: &'static Pipeline = Box::leak(Box::new(Pipeline::new(kind == Kind::LongRunning, settings)));
+    let provider = SdkTracerProvider::builder()
+        .with_resource(Resource::builder_empty().build())
+        .with_span_processor(Processor(pipeline))
+        .build();
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("agor"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_level(false)
+        .with_target(false)
+        .with_error_events_to_status(false);
+    let export = writer.filter.for_export();
+    let max = export.max();
+    let for_spans = export.clone();
+    let subscriber = tracing_subscriber::registry()
+        .with(stderr::Lines(writer))
+        .with(spans.with_filter(FilterFn::new(move |meta| for_spans.allows(meta)).with_max_level_hint(max)))
+        .with(
+            logs::Records(pipeline)
+                .with_filter(FilterFn::new(move |meta| export.allows(meta)).with_max_level_hint(max)),
+        );
+    if tracing::subscriber::set_global_default(subscriber).is_err() || PIPELINE.set(pipeline).is_err() {
+        return;
+    }
+    // The provider must outlive every span: it lives as long as the process.
+    std::mem::forget(provider);
+    ON.store(true, Ordering::Relaxed);
+    if kind != Kind::Exec {
+        pipeline.start();
+    }
+    if kind == Kind::OneShot {
+        watch_signals(pipeline);
+    }
+    note_panics(pipeline);
+}
+
+/// TERM, INT and HUP send what there is and then end the process as if nobody had watched.
+fn watch_signals(pipeline: &'static Pipeline) {
+    let Some(mut watch) = signals::Watch::start() else { return };
+    let thread = std::thread::Builder::new().name("agor-signals".into());
+    let started = signals::blocked(|| {
+        thread.spawn(move || {
+            if let Some(signal) = watch.next() {
+                pipeline.close(PATIENCE, Some(signal_name(signal)));
+                signals::die_by(signal);
+            }
+        })
+    });
+    if started.is_err() {
+        signals::unwatch();
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGINT => "SIGINT",
+        libc::SIGHUP => "SIGHUP",
+        _ => "signal",
+    }
+}
+
+/// A panic becomes a record that says where, and not what: its text may hold anything.
+fn note_panics(pipeline: &'static Pipeline) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let file = info.location().map(|at| at.file().rsplit('/').next().unwrap_or_default());
+        let line = info.location().map_or(0, std::panic::Location::line);
+        let attributes = vec![
+            wire::key_value("exception.type", "panic"),
+            wire::key_value("code.file.path", file.unwrap_or_default()),
+            wire::key_value("code.line.number", &line.to_string()),
+        ];
+        let context = opentelemetry::Context::current();
+        pipeline.log(logs::record(Level::ERROR, "panic", attributes, Some(context.span().span_context())));
+        before(info);
+    }));
+}
+
+/// A line about telemetry itself, on stderr and nowhere else.
+fn remark(level: Level, line: &str) {
+    if let Some(writer) = WRITER.get()
+        && writer.filter.allows_level(module_path!(), level)
+    {
+        writer.line(level, line, "");
+    }
 }
 
 /// Whether anything is exported. Cheap: guards work that only telemetry needs.
 pub fn is_on() -> bool {
-    false
+    ON.load(Ordering::Relaxed)
 }
 
-/// Makes `span` a child of the trace that `TRACEPARENT` names; for a tool's root span.
-pub fn parent_from_env(_span: &tracing::Span) {}
+fn remote(parent: TraceParent, state: Option<&str>) -> SpanContext {
+    SpanContext::new(
+        parent.trace_id.into(),
+        parent.span_id.into(),
+        TraceFlags::new(parent.flags & 1),
+        true,
+        // An invalid tracestate is dropped; the traceparent still counts (W3C Trace Context, 3.3).
+        state.and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default(),
+    )
+}
+
+fn set_remote_parent(span: &tracing::Span, parent: SpanContext) {
+    // Fails where the span is off or has started: then it keeps the parent it has.
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
+}
+
+/// Makes `span` a child of the trace that `TRACEPARENT` names; for a tool's root span, right after it was
+/// made (a span that was entered has its parent already).
+pub fn parent_from_env(span: &tracing::Span) {
+    if is_on()
+        && let Some(parent) = TraceParent::from_env()
+    {
+        set_remote_parent(span, remote(parent, std::env::var(TRACESTATE).ok().as_deref()));
+    }
+}
 
 /// Makes `span` a child of a stored `traceparent`; a malformed one is ignored.
-pub fn set_parent(_span: &tracing::Span, _traceparent: &str) {}
+pub fn set_parent(span: &tracing::Span, traceparent: &str) {
+    if is_on()
+        && let Some(parent) = TraceParent::parse(traceparent)
+    {
+        set_remote_parent(span, remote(parent, None));
+    }
+}
 
 /// Links `span` to a stored `traceparent`; a malformed one is ignored.
-pub fn add_link(_span: &tracing::Span, _traceparent: &str) {}
+pub fn add_link(span: &tracing::Span, traceparent: &str) {
+    if is_on()
+        && let Some(parent) = TraceParent::parse(traceparent)
+    {
+        span.add_link(remote(parent, None));
+    }
+}
+
+/// Adds an attribute that was not among the span's fields when it was made.
+pub fn set_attribute(span: &tracing::Span, key: &'static str, value: impl Into<opentelemetry::Value>) {
+    if is_on() {
+        span.set_attribute(key, value);
+    }
+}
 
 /// Marks `span` as failed: `error.type` and an error status.
-pub fn set_error(_span: &tracing::Span, _error_type: &str, _message: &str) {}
+pub fn set_error(span: &tracing::Span, error_type: &str, message: &str) {
+    if is_on() {
+        span.set_attribute("error.type", error_type.to_owned());
+        span.set_status(Status::error(message.to_owned()));
+    }
+}
+
+/// How a command ended, as the CLI conventions have it: `process.pid`, `process.exit.code`, and for a status
+/// other than zero `error.type` (the status, unless `error_type` says it better) and an error status.
+pub fn set_exit(span: &tracing::Span, exit: Exit, error_type: Option<&str>) {
+    if is_on() {
+        let code = exit.code();
+        span.set_attribute("process.pid", i64::from(std::process::id()));
+        span.set_attribute("process.exit.code", i64::from(code));
+        if code != 0 {
+            let error_type = error_type.map_or_else(|| code.to_string(), str::to_owned);
+            span.set_attribute("error.type", error_type);
+            span.set_status(Status::error(format!("exit {code}")));
+        }
+    }
+}
+
+fn span_context(span: &tracing::Span) -> Option<SpanContext> {
+    if !is_on() {
+        return None;
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    context.is_valid().then_some(context)
+}
+
+fn to_traceparent(context: &SpanContext) -> TraceParent {
+    TraceParent {
+        trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
+        span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+        flags: context.trace_flags().to_u8() & 1,
+    }
+}
 
 /// The `traceparent` of `span` when exporting; else the valid one that came in with the environment.
-pub fn traceparent_of(_span: &tracing::Span) -> Option<String> {
-    TraceParent::from_env().map(|parent| parent.to_string())
+pub fn traceparent_of(span: &tracing::Span) -> Option<String> {
+    match span_context(span) {
+        Some(context) => Some(to_traceparent(&context).to_string()),
+        None => TraceParent::from_env().map(|parent| parent.to_string()),
+    }
 }
 
 /// [`traceparent_of`] the current span.
@@ -61,28 +321,77 @@ pub fn traceparent() -> Option<String> {
 
 /// The variables that hand the trace of `span` to a child: `TRACEPARENT` and, if any, `TRACESTATE`.
 pub fn child_env(span: &tracing::Span) -> Vec<(&'static str, String)> {
-    let mut env = Vec::new();
-    if let Some(parent) = traceparent_of(span) {
-        env.push((TRACEPARENT, parent));
-        if let Ok(state) = std::env::var(TRACESTATE) {
-            env.push((TRACESTATE, state));
+    let inherited = std::env::var(TRACESTATE).ok();
+    match span_context(span) {
+        Some(context) => {
+            let state = context.trace_state().header();
+            let mut env = vec![(TRACEPARENT, to_traceparent(&context).to_string())];
+            // An inherited state that belongs to another trace must not go with this one.
+            if !state.is_empty() || inherited.is_some() {
+                env.push((TRACESTATE, state));
+            }
+            env
         }
+        None => match TraceParent::from_env() {
+            Some(parent) => [(TRACEPARENT, parent.to_string())]
+                .into_iter()
+                .chain(inherited.map(|state| (TRACESTATE, state)))
+                .collect(),
+            None => Vec::new(),
+        },
     }
-    env
 }
 
 /// Adds to a monotonic counter. Names are dotted, `agor.supervise.restarts`; nothing happens when off.
-pub fn count(_name: &'static str, _n: u64, _attributes: &[(&'static str, &str)]) {}
+pub fn count(name: &'static str, n: u64, attributes: &[(&'static str, &str)]) {
+    if is_on()
+        && let Some(pipeline) = PIPELINE.get()
+    {
+        pipeline.with_metrics(|metrics| metrics.add(name, n, attributes));
+    }
+}
 
 /// Sets a gauge; the unit is UCUM (`s`, `By`, `{agent}`); nothing happens when off.
-pub fn gauge(_name: &'static str, _unit: &'static str, _value: f64, _attributes: &[(&'static str, &str)]) {}
+pub fn gauge(name: &'static str, unit: &'static str, value: f64, attributes: &[(&'static str, &str)]) {
+    if is_on()
+        && let Some(pipeline) = PIPELINE.get()
+    {
+        pipeline.with_metrics(|metrics| metrics.set(name, unit, value, attributes));
+    }
+}
 
-/// A log record of something that happened elsewhere (a shell hook, a web view): `source` names it.
+/// Something that happened elsewhere (a shell hook, a web view): `source` names it. It becomes a line on
+/// stderr (as far as the filter allows) and, when exporting, a log record and an event of the current span.
 pub fn foreign_event(
-    _source: &str,
-    _level: tracing::Level,
-    _event: &str,
-    _attributes: &[(String, String)],
-    _traceparent: Option<&str>,
+    source: &str,
+    level: Level,
+    event: &str,
+    attributes: &[(String, String)],
+    traceparent: Option<&str>,
 ) {
+    if let Some(writer) = WRITER.get()
+        && writer.filter.allows_level("agor_foreign", level)
+    {
+        let mut fields = stderr::Fields::default();
+        fields.push("source", source);
+        for (key, value) in attributes {
+            fields.push(&crate::text::single_line(key), value);
+        }
+        writer.line(level, event, &fields.rest);
+    }
+    let Some(pipeline) = PIPELINE.get().filter(|_| is_on()) else { return };
+    let context = opentelemetry::Context::current();
+    let span = context.span();
+    let own = traceparent.and_then(TraceParent::parse).map(|parent| remote(parent, None));
+    let mut pairs: Vec<_> = attributes.iter().map(|(key, value)| wire::key_value(key, value)).collect();
+    pairs.push(wire::key_value("source", source));
+    let mut record = logs::record(level, event, pairs, Some(own.as_ref().unwrap_or(span.span_context())));
+    event.clone_into(&mut record.event_name);
+    pipeline.log(record);
+    let mut pairs: Vec<_> = attributes
+        .iter()
+        .map(|(key, value)| opentelemetry::KeyValue::new(key.clone(), value.clone()))
+        .collect();
+    pairs.push(opentelemetry::KeyValue::new("source", source.to_owned()));
+    span.add_event(event.to_owned(), pairs);
 }
