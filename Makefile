@@ -7,10 +7,10 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 OUT     := target/agor
 TOOLS   := agor-supervise agor-sandbox btmsg agor-checkpoint agor-relay
 
-.PHONY: help build demo test lint doc bench soak pages install uninstall clean
+.PHONY: help build demo test bench pages install uninstall deb deb-check tour clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## the five tools, optimised, in target/agor/bin
 	@CARGO="$(CARGO)" MUSL="$(MUSL)" OUT="$(OUT)" packaging/build $(TOOLS)
@@ -32,6 +32,15 @@ install: build ## into PREFIX (default /usr/local), staged below DESTDIR
 
 uninstall: ## remove what install put there
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install --remove $(TOOLS)
+
+deb: build ## a Debian package of all five, target/agor/agor.deb (wants cargo-deb)
+	@CARGO="$(CARGO)" OUT="$(OUT)" packaging/deb/build $(TOOLS)
+
+deb-check: deb ## install it into a fresh Debian root, run the demo there, purge it (wants root, debootstrap)
+	@packaging/check-deb "$(OUT)/agor.deb"
+
+tour: build ## record docs/tour.txt anew
+	@AGOR_BIN="$(CURDIR)/$(OUT)/bin" docs/record-tour
 
 clean: ## remove what was built
 	$(CARGO) clean
