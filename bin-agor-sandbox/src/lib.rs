@@ -1,6 +1,75 @@
 //! Runs one command that can touch only the files and the network that it was given.
+//!
+//! The command line becomes a checked [`policy::Policy`]; that and the host become a [`plan::Plan`], which
+//! `explain` prints and `run` executes, layer by layer, on this very process; then COMMAND replaces it.
+//!
+//! What this program must never do: run COMMAND with less than it reports, leave a process or a file behind,
+//! or change anything about COMMAND's world that was not asked for.
+
+pub mod args;
+mod base;
+pub mod cli;
+mod cmd;
+pub mod environment;
+pub mod error;
+pub mod git;
+pub mod host;
+pub mod landlock;
+pub mod mounts;
+pub mod plan;
+pub mod policy;
+mod privileges;
+pub mod profile;
+mod report;
+pub mod rights;
+pub mod rlimit;
+pub mod seccomp;
+pub mod status;
+mod sys;
+
+use std::process::ExitCode;
+
+use agor_common::{Exit, error::report};
+use args::{Args, Opt, Verb};
+use clap::CommandFactory as _;
+
+/// The name in front of every message.
+pub const TOOL: &str = "agor-sandbox";
+
+/// The command as clap sees it: the man page and the completions are made from it.
+pub fn command() -> clap::Command {
+    cli::Cli::command()
+}
 
 /// Runs the tool with the process's own arguments.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args_os().skip(1)) {
+        Ok(args) => args,
+        Err(args::NeedsClap) => return refused().into(),
+    };
+    let json = args.has(Opt::Json);
+    let result = match args.verb {
+        Verb::Run => cmd::run::run(&args),
+        Verb::Explain | Verb::Doctor | Verb::Learn => return refused().into(),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => report(TOOL, &error, json).into(),
+    }
+}
+
+/// Help, version, or a usage error, in clap's words.
+fn refused() -> Exit {
+    match agor_common::cli::parse::<cli::Cli>(TOOL, Exit::WRAPPER, std::env::args_os()) {
+        Err(exit) => exit,
+        // clap is content where the other parser was not: say at least that much.
+        Ok(_) => {
+            agor_common::output::error(
+                TOOL,
+                "the arguments make no sense",
+                Some("agor-sandbox --help lists the options"),
+            );
+            Exit::WRAPPER
+        }
+    }
 }

@@ -1,0 +1,197 @@
+//! `agor-sandbox [OPTIONS] -- COMMAND`: puts up the layers and becomes COMMAND.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use agor_common::{Exit, output, telemetry};
+
+use crate::TOOL;
+use crate::args::Args;
+use crate::error::Error;
+use crate::host::Host;
+use crate::landlock::{self, Support};
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::profile::Base;
+use crate::report::{Sink, warn};
+use crate::rights::Rights;
+use crate::status::{State, Status};
+use crate::sys::exec::Image;
+use crate::sys::{exec, inherit};
+use crate::{mounts, privileges, seccomp};
+
+/// Runs COMMAND. Comes back only with an error, or with COMMAND's status where a parent stayed.
+pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
+    let host = Host::current();
+    let policy = Policy::build(args, &host)?;
+    if policy.base == Base::Default && std::env::var_os("AGOR_DATA_DIR").is_some() {
+        // A chosen data directory must be there to be granted.
+        let _ = agor_common::paths::data_dir();
+    }
+    let plan = Plan::new(policy, &host)?;
+    let sink = Sink::open(args)?;
+    let Err(error) = become_command(args, &plan, &host, sink);
+    Err(error)
+}
+
+/// Everything between the plan and the command.
+fn become_command(args: &Args, plan: &Plan, host: &Host, sink: Sink) -> Result<Infallible, Error> {
+    let mut status = Status::new(&plan.policy.profile);
+    status.findings.clone_from(&plan.findings);
+    // Before anything that starts a thread: a user namespace needs a process of one.
+    let hidden_sockets = mounts::apply(plan, host, &mut status)?;
+    let support = landlock::support();
+    predict(plan, &support, hidden_sockets, &mut status);
+    let trace = span(args, &status);
+
+    let (mut env, _) = plan.policy.env.filter(std::env::vars_os());
+    if let Some(trace) = trace {
+        env.retain(|(name, _)| !trace.iter().any(|(set, _)| name == set));
+        env.extend(trace.into_iter().map(|(name, value)| (name.into(), value.into())));
+    }
+    let image =
+        Image::new(&args.command, &env).map_err(|error| Error::apply("prepare the arguments", error))?;
+
+    let dropped = privileges::drop_all();
+    record_privileges(&dropped, &mut status);
+    if let Support::Abi(abi) = support {
+        for grant in landlock::restrict(plan, abi)? {
+            let what =
+                format!("{} {}: no such file or directory", grant.rights.option(), grant.path.display());
+            if plan.policy.require {
+                return Err(Error::Required { layer: "files", why: what });
+            }
+            output::warning(TOOL, &what);
+        }
+    }
+    filter(plan, &mut status);
+    warn(&status, plan.policy.require)?;
+    sink.write(&status)?;
+
+    for limit in &plan.policy.limits {
+        limit.apply()?;
+    }
+    if plan.policy.die_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .map_err(|error| Error::apply("die with the parent", error))?;
+    }
+    let mut keep = plan.policy.keep_fds.clone();
+    keep.sort_unstable();
+    exec::close_others(&keep).map_err(|error| Error::apply("close descriptors", error))?;
+    inherit::restore();
+    let (path, error) = image.exec();
+    Err(not_run(plan, PathBuf::from(path), error))
+}
+
+/// What the layers that are not up yet will be.
+pub(crate) fn predict(plan: &Plan, support: &Support, hidden_sockets: bool, status: &mut Status) {
+    match support {
+        Support::Abi(abi) => landlock::judge(plan, *abi, hidden_sockets, status),
+        Support::None { why, help } => {
+            status.add("files", State::Absent, Some(format!("Landlock is {why}; {help}")));
+            landlock::judge_without(plan, status);
+        }
+    }
+}
+
+fn record_privileges(dropped: &privileges::Dropped, status: &mut Status) {
+    match &dropped.capabilities {
+        None => {
+            let layer = status.add("capabilities", State::Enforced, None);
+            if !dropped.bounding {
+                layer
+                    .limits
+                    .push("the bounding set is kept; with no_new_privs nothing can be gained from it");
+            }
+        }
+        Some(why) => {
+            status.add("capabilities", State::Absent, Some(why.clone()));
+        }
+    }
+    match &dropped.no_new_privs {
+        None => status.add("no_new_privs", State::Enforced, None),
+        Some(why) => status.add("no_new_privs", State::Absent, Some(why.clone())),
+    };
+}
+
+fn filter(plan: &Plan, status: &mut Status) {
+    let program = seccomp::program(&seccomp::rules(&plan.policy));
+    match seccompiler::apply_filter(&program) {
+        Ok(()) => {
+            status.add("seccomp", State::Enforced, None);
+        }
+        Err(error) => {
+            let why = agor_common::error::one_line(&error);
+            status.add("seccomp", State::Absent, Some(format!("the filter cannot be installed: {why}")));
+        }
+    }
+}
+
+/// The `sandbox.exec` span, sent before COMMAND takes over. Nothing at all when telemetry is off.
+fn span(args: &Args, status: &Status) -> Option<Vec<(&'static str, String)>> {
+    std::env::var_os("AGOR_OTLP_ENDPOINT").filter(|endpoint| !endpoint.is_empty())?;
+    let guard = telemetry::init(TOOL, telemetry::Kind::OneShot);
+    let command = args.command.first().map(|program| program.to_string_lossy().into_owned());
+    let weak: Vec<&str> = status.weak().map(|layer| layer.name).collect();
+    let span = tracing::info_span!(
+        "sandbox.exec",
+        "process.executable.name" = command.unwrap_or_default(),
+        "agor.sandbox.profile" = status.profile,
+        "agor.sandbox.landlock_abi" = status.landlock_abi,
+        "agor.sandbox.enforcement" = if weak.is_empty() { "full" } else { "partial" },
+        "agor.sandbox.weak_layers" = weak.join(","),
+    );
+    telemetry::parent_from_env(&span);
+    let env = telemetry::child_env(&span);
+    drop(span);
+    guard.shutdown();
+    Some(env)
+}
+
+/// Why COMMAND could not be executed, and what would help.
+fn not_run(plan: &Plan, command: PathBuf, error: std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) if !exists(&command) => return Error::NotFound { command, source: error },
+        Some(libc::ENOTDIR) => return Error::NotFound { command, source: error },
+        Some(libc::EACCES | libc::ENOENT) => {}
+        _ => return Error::NotExecutable { command, why: error.to_string(), hint: None },
+    }
+    let real = std::fs::canonicalize(&command).unwrap_or_else(|_| command.clone());
+    if error.raw_os_error() == Some(libc::EACCES) {
+        if !exec::may_execute(command.as_os_str()) {
+            return Error::NotExecutable { command, why: error.to_string(), hint: None };
+        }
+        if plan.covers_real(&real, Rights::ROX).is_none() {
+            let hint = real.parent().map(|dir| format!("--rox {} would allow it", dir.display()));
+            return Error::NotExecutable { command, why: "no grant allows to execute it".into(), hint };
+        }
+    }
+    // The file itself is granted, so it is what the file is run by.
+    match interpreter(&real) {
+        Some(interpreter) => {
+            let path = Path::new(&interpreter);
+            let hint = exists(path)
+                .then(|| path.parent().map(|dir| format!("--rox {} would allow it", dir.display())))
+                .flatten();
+            let why = format!("its interpreter {} cannot be executed: {error}", path.display());
+            Error::NotExecutable { command, why, hint }
+        }
+        None => Error::NotExecutable { command, why: error.to_string(), hint: None },
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+/// What a `#!` line names.
+fn interpreter(script: &Path) -> Option<OsString> {
+    use std::io::Read as _;
+    let mut head = [0_u8; 256];
+    let length = std::fs::File::open(script).ok()?.read(&mut head).ok()?;
+    let line = head[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let word = line.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next()?;
+    (!word.is_empty()).then(|| OsStr::from_bytes(word).to_owned())
+}

@@ -1,0 +1,257 @@
+//! Landlock: every right that the running kernel's ABI has, through the `landlock` crate.
+//!
+//! The ABI is asked for, never concluded from the kernel's version. What an ABI lacks is named in
+//! [`Status::dropped`], together with the layer that stands in for it.
+
+use std::io;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath,
+    RestrictSelfError, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope,
+};
+
+use crate::error::Error;
+use crate::plan::{Kind, Plan, open};
+use crate::policy::{Grant, Origin};
+use crate::profile::{NetMode, UnixMode};
+use crate::rights::Rights;
+use crate::status::{Dropped, State, Status};
+
+/// What the kernel says about Landlock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Support {
+    /// Its ABI, as the kernel says it.
+    Abi(u32),
+    /// None, with the reason and what helps.
+    None {
+        /// Why.
+        why: String,
+        /// What helps.
+        help: &'static str,
+    },
+}
+
+/// Asks the kernel.
+pub fn support() -> Support {
+    match crate::sys::kernel::landlock_abi() {
+        Ok(abi) if abi >= 1 => Support::Abi(abi),
+        Ok(_) => Support::None { why: "the kernel reports ABI 0".into(), help: "upgrade the kernel" },
+        Err(error) => {
+            let (why, help) = match error.raw_os_error() {
+                Some(libc::ENOSYS) => (
+                    "not in this kernel (ENOSYS)",
+                    "Landlock needs Linux 5.13 built with CONFIG_SECURITY_LANDLOCK=y",
+                ),
+                Some(libc::EOPNOTSUPP) => (
+                    "disabled at boot (EOPNOTSUPP)",
+                    "add landlock to the lsm= list of the kernel's command line, for example lsm=landlock,lockdown,yama",
+                ),
+                Some(libc::EPERM) => (
+                    "blocked, most likely by a container's seccomp profile (EPERM)",
+                    "allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self in that profile",
+                ),
+                Some(libc::EINVAL) => (
+                    "the kernel does not understand the question (EINVAL)",
+                    "a filter or an emulated kernel stands between; run outside of it",
+                ),
+                _ => ("the kernel refuses to say", "see agor-sandbox doctor"),
+            };
+            let why = match error.raw_os_error() {
+                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM | libc::EINVAL) => why.to_owned(),
+                _ => format!("{why}: {error}"),
+            };
+            Support::None { why, help }
+        }
+    }
+}
+
+/// The ABI as the crate knows it: a newer kernel counts as the newest known one.
+fn known(abi: u32) -> ABI {
+    match abi {
+        0 => ABI::Unsupported,
+        1 => ABI::V1,
+        2 => ABI::V2,
+        3 => ABI::V3,
+        4 => ABI::V4,
+        5 => ABI::V5,
+        6 => ABI::V6,
+        7 => ABI::V7,
+        8 => ABI::V8,
+        9 => ABI::V9,
+        _ => ABI::V10,
+    }
+}
+
+/// Features by the ABI that brought them (kernel documentation, userspace-api/landlock, "Previous
+/// limitations"). ABI 8 only adds enforcement on all threads, and there is one thread here.
+const FEATURES: [(&str, u32); 9] = [
+    ("refer", 2),
+    ("truncate", 3),
+    ("tcp", 4),
+    ("ioctl_dev", 5),
+    ("scope_abstract_unix", 6),
+    ("scope_signal", 6),
+    ("log", 7),
+    ("resolve_unix", 9),
+    ("udp", 10),
+];
+
+/// Fills in what `abi` lacks, and the layers `files`, `tcp` and `scopes` as they will hold with it.
+/// `hidden_sockets` is whether the mount layer hides other programs' sockets.
+pub fn judge(plan: &Plan, abi: u32, hidden_sockets: bool, status: &mut Status) {
+    let net = plan.policy.net.mode;
+    let unix = plan.policy.unix.mode;
+    status.landlock_abi = abi;
+    for (feature, since_abi) in FEATURES.into_iter().filter(|(_, since)| abi < *since) {
+        let (needed, covered_by) = match feature {
+            // Without it every rename into another directory is refused: stricter, and in the way.
+            "refer" | "truncate" | "ioctl_dev" | "scope_signal" => (true, None),
+            "tcp" => (net != NetMode::All, (net == NetMode::None).then_some("seccomp")),
+            "scope_abstract_unix" => (unix != UnixMode::All, (unix == UnixMode::None).then_some("seccomp")),
+            "resolve_unix" => match unix {
+                UnixMode::All => (false, None),
+                UnixMode::None => (true, Some("seccomp")),
+                UnixMode::Listed => (true, hidden_sockets.then_some("mounts")),
+            },
+            "udp" => (net != NetMode::All, (net != NetMode::All).then_some("seccomp")),
+            _ => (false, None),
+        };
+        status.dropped.push(Dropped { feature, since_abi, covered_by, needed });
+    }
+    let lacking = |names: &[&str]| -> Option<String> {
+        let missing: Vec<&str> = status
+            .dropped
+            .iter()
+            .filter(|dropped| {
+                dropped.needed && dropped.covered_by.is_none() && names.contains(&dropped.feature)
+            })
+            .map(|dropped| dropped.feature)
+            .collect();
+        (!missing.is_empty()).then(|| format!("ABI {abi} has no {}", missing.join(", ")))
+    };
+    let files = lacking(&["refer", "truncate", "ioctl_dev"]);
+    let tcp = lacking(&["tcp"]);
+    let scopes = lacking(&["scope_signal", "scope_abstract_unix"]);
+    let state = |why: &Option<String>| if why.is_some() { State::Degraded } else { State::Enforced };
+    let layer = status.add("files", state(&files), files);
+    layer
+        .limits
+        .push("metadata of paths outside (stat, and for an owner chmod, utime, setxattr) is not covered");
+    match net {
+        NetMode::All => status.add("tcp", State::Off, Some("all".into())),
+        NetMode::None => status.add("tcp", State::Enforced, Some("none".into())),
+        NetMode::Ports => status.add("tcp", if tcp.is_some() { State::Absent } else { State::Enforced }, tcp),
+    };
+    status.add("scopes", state(&scopes), scopes);
+}
+
+/// The layers `tcp` and `scopes` without any Landlock.
+pub fn judge_without(plan: &Plan, status: &mut Status) {
+    let why = || Some("no Landlock".to_owned());
+    match plan.policy.net.mode {
+        NetMode::All => status.add("tcp", State::Off, Some("all".into())),
+        NetMode::None => status.add("tcp", State::Enforced, Some("none, by seccomp".into())),
+        NetMode::Ports => status.add("tcp", State::Absent, why()),
+    };
+    status.add("scopes", State::Absent, why());
+}
+
+fn access(rights: Rights, kind: Kind, grant: &Grant, abi: ABI) -> BitFlags<AccessFs> {
+    let mut access = AccessFs::ReadFile | AccessFs::ReadDir;
+    if rights.execute {
+        access |= AccessFs::Execute;
+    }
+    if rights.write {
+        // Device nodes can be made by nobody.
+        access |= AccessFs::from_write(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
+        if kind != Kind::Device && !grant.path.starts_with("/dev") {
+            access &= !BitFlags::from(AccessFs::IoctlDev);
+        }
+        // Sockets of others in the temporary directory stay out of reach.
+        if matches!(grant.origin, Origin::BuiltIn(why) if why.starts_with("temporary")) {
+            access &= !BitFlags::from(AccessFs::ResolveUnix);
+        }
+    }
+    if kind != Kind::Directory {
+        access &= AccessFs::from_file(abi);
+    }
+    access & AccessFs::from_all(abi)
+}
+
+fn failed(error: RulesetError) -> Error {
+    let what = "restrict files and network with Landlock";
+    if let RulesetError::RestrictSelf(RestrictSelfError::RestrictSelfCall { source, .. }) = &error
+        && source.raw_os_error() == Some(libc::E2BIG)
+    {
+        return Error::TooDeep;
+    }
+    Error::apply(what, io::Error::other(error))
+}
+
+/// Puts the layer up for the whole rest of this process's life. Needs no_new_privs.
+/// Returns the paths that were to be granted and do not exist.
+pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
+    let abi = known(abi);
+    let policy = &plan.policy;
+    let mut handled = AccessFs::from_all(abi);
+    let mut scopes = Scope::from_all(abi);
+    if policy.unix.mode == UnixMode::All {
+        handled &= !BitFlags::from(AccessFs::ResolveUnix);
+        scopes &= !BitFlags::from(Scope::AbstractUnixSocket);
+    }
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(handled)
+        .map_err(failed)?;
+    if policy.net.mode != NetMode::All && !AccessNet::from_all(abi).is_empty() {
+        ruleset = ruleset.handle_access(AccessNet::from_all(abi)).map_err(failed)?;
+    }
+    if !scopes.is_empty() {
+        ruleset = ruleset.scope(scopes).map_err(failed)?;
+    }
+    let mut created = ruleset.create().map_err(failed)?;
+    let mut missing = Vec::new();
+    for grant in &plan.grants {
+        let (fd, kind) = match open(&grant.path) {
+            Ok(opened) => opened,
+            Err(error) if grant.origin == Origin::Flag => {
+                match error.raw_os_error() {
+                    Some(libc::ENOENT | libc::ENOTDIR) => missing.push(grant.clone()),
+                    _ => {
+                        return Err(Error::Path {
+                            option: grant.rights.option().into(),
+                            path: grant.path.clone(),
+                            source: error,
+                        });
+                    }
+                }
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let access = access(grant.rights, kind, grant, abi) & handled;
+        created = created.add_rule(PathBeneath::new(fd, access)).map_err(|error| Error::Path {
+            option: grant.rights.option().into(),
+            path: grant.path.clone(),
+            source: io::Error::other(error),
+        })?;
+    }
+    if handled.contains(AccessFs::ResolveUnix) {
+        for path in &policy.unix.paths {
+            let Ok((fd, _)) = open(path) else { continue };
+            created = created.add_rule(PathBeneath::new(fd, AccessFs::ResolveUnix)).map_err(failed)?;
+        }
+    }
+    if policy.net.mode == NetMode::Ports {
+        for port in &policy.net.connect {
+            created = created.add_rule(NetPort::new(*port, AccessNet::ConnectTcp)).map_err(failed)?;
+        }
+        for port in &policy.net.bind {
+            created = created.add_rule(NetPort::new(*port, AccessNet::BindTcp)).map_err(failed)?;
+        }
+    }
+    // ABI 7: the denials of COMMAND go to the audit log, not only those of this program.
+    created = created.log_new_exec(abi >= ABI::V7).map_err(failed)?;
+    created.restrict_self().map_err(failed)?;
+    Ok(missing)
+}

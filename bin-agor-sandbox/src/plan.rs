@@ -1,0 +1,174 @@
+//! The plan: the policy on this host, complete and in order. `explain` prints it, `run` executes it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use crate::base;
+use crate::error::Error;
+use crate::host::Host;
+use crate::mounts::{self, Mount};
+use crate::policy::{Grant, Origin, Policy};
+use crate::rights::Rights;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What was asked for.
+    pub policy: Policy,
+    /// One rule for each path.
+    pub grants: Vec<Grant>,
+    /// What the private mount namespace changes, in order.
+    pub mounts: Vec<Mount>,
+    /// What deserves a look.
+    pub findings: Vec<String>,
+}
+
+/// What a path is, as far as its rights depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Has entries.
+    Directory,
+    /// Takes ioctl.
+    Device,
+    /// A file, FIFO or socket.
+    File,
+}
+
+/// Opens a path without touching what it names (`O_PATH`), and says what it is.
+pub fn open(path: &Path) -> io::Result<(OwnedFd, Kind)> {
+    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let kind = match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::CharacterDevice | FileType::BlockDevice => Kind::Device,
+        _ => Kind::File,
+    };
+    Ok((fd, kind))
+}
+
+impl Plan {
+    /// Looks at the host, changes nothing on it.
+    pub fn new(policy: Policy, host: &Host) -> Result<Plan, Error> {
+        let mut grants = base::grants(policy.base, host);
+        let mut findings = Vec::new();
+        if let (Some(cwd), crate::profile::Base::Default) = (&host.cwd, policy.base)
+            && host.holds_home(cwd)
+            && !policy.grants.iter().any(|grant| cwd.starts_with(&grant.path))
+        {
+            findings.push(format!(
+                "the working directory {} holds the home directory and is not granted as a project",
+                cwd.display()
+            ));
+        }
+        for grant in &policy.grants {
+            merge(&mut grants, grant, &mut findings);
+        }
+        let mut plan = Plan { policy, grants, mounts: Vec::new(), findings };
+        plan.look(host);
+        plan.mounts = mounts::plan(&plan, host)?;
+        Ok(plan)
+    }
+
+    /// Own configuration and program in reach of a write.
+    fn look(&mut self, host: &Host) {
+        let mut found = Vec::new();
+        if let Some(config) = &self.policy.config
+            && self.covers(config, Rights::RW).is_some()
+        {
+            found.push(format!("the configuration {} lies in a read-write grant", config.display()));
+        }
+        if let Ok(program) = std::fs::read_link("/proc/self/exe")
+            && let Some(grant) = self.covers(&program, Rights::RW)
+        {
+            found.push(format!(
+                "this program, {}, lies in the read-write grant {}",
+                program.display(),
+                grant.path.display()
+            ));
+        }
+        for grant in &self.grants {
+            if grant.origin == Origin::Flag && host.holds_home(&grant.path) {
+                found.push(format!(
+                    "{} {} holds the home directory with every secret in it",
+                    grant.rights.option(),
+                    grant.path.display()
+                ));
+            }
+        }
+        self.findings.extend(found);
+    }
+
+    /// The grant that allows `rights` on `path` (absolute, without links).
+    pub fn covers(&self, path: &Path, rights: Rights) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.rights.covers(rights) && path.starts_with(&grant.path))
+    }
+
+    /// As [`Plan::covers`], for a path without links while the grants may be links.
+    pub fn covers_real(&self, path: &Path, rights: Rights) -> Option<&Grant> {
+        self.grants.iter().find(|grant| {
+            grant.rights.covers(rights)
+                && (path.starts_with(&grant.path)
+                    || std::fs::canonicalize(&grant.path).is_ok_and(|real| path.starts_with(real)))
+        })
+    }
+
+    /// The paths that may be written below, without links.
+    pub fn writable(&self) -> Vec<PathBuf> {
+        let mut roots: Vec<PathBuf> = Vec::new();
+        for grant in self.grants.iter().filter(|grant| grant.rights.write) {
+            if grant.path.starts_with("/dev") {
+                continue;
+            }
+            if let Ok(real) = std::fs::canonicalize(&grant.path)
+                && !roots.contains(&real)
+            {
+                roots.push(real);
+            }
+        }
+        roots
+    }
+}
+
+fn merge(grants: &mut Vec<Grant>, grant: &Grant, findings: &mut Vec<String>) {
+    if grant.origin == Origin::Flag
+        && let Some(at) = grants.iter().position(|known| known.path == grant.path)
+    {
+        if grants[at].origin == Origin::Flag {
+            if grants[at].rights == grant.rights {
+                findings.push(format!("{} is granted twice", grant.path.display()));
+            } else {
+                findings.push(format!("{} is granted in two ways; the wider holds", grant.path.display()));
+            }
+        }
+        // What the user says about a path holds for it: --ro narrows what a profile grants, --rw adds to it.
+        let narrows = !grant.rights.write && grants[at].origin != Origin::Flag;
+        let rights = if narrows { grant.rights } else { grants[at].rights.union(grant.rights) };
+        grants[at] = Grant { path: grant.path.clone(), rights, origin: Origin::Flag };
+        return;
+    }
+    if !grants.contains(grant) {
+        grants.push(grant.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(path: &str, rights: Rights, origin: Origin) -> Grant {
+        Grant { path: path.into(), rights, origin }
+    }
+
+    #[test]
+    fn a_flag_narrows_a_profile_and_adds_to_a_flag() {
+        let mut findings = Vec::new();
+        let mut grants = vec![grant("/p", Rights::RWX, Origin::BuiltIn("project"))];
+        merge(&mut grants, &grant("/p", Rights::RO, Origin::Flag), &mut findings);
+        assert_eq!(grants[0].rights, Rights::RO);
+        merge(&mut grants, &grant("/p", Rights::RW, Origin::Flag), &mut findings);
+        assert_eq!(grants, [grant("/p", Rights::RW, Origin::Flag)]);
+        assert_eq!(findings.len(), 1);
+    }
+}

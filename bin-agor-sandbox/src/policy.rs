@@ -1,0 +1,356 @@
+//! The policy: what was asked for, as one checked value, before the host is looked at.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use agor_common::config;
+
+use crate::args::{Args, Opt};
+use crate::error::Error;
+use crate::host::Host;
+use crate::profile::{self, Base, NetMode, Resolved, Settings, UnixMode};
+use crate::rights::Rights;
+use crate::rlimit::Limit;
+
+/// Where a grant comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// An option on the command line.
+    Flag,
+    /// A profile of this name.
+    Profile(String),
+    /// Built in, with the reason.
+    BuiltIn(&'static str),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Flag => f.write_str("command line"),
+            Origin::Profile(name) => write!(f, "profile {name}"),
+            Origin::BuiltIn(why) => f.write_str(why),
+        }
+    }
+}
+
+/// One path and what may be done below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Absolute, as the user named it (links not followed).
+    pub path: PathBuf,
+    /// What is allowed.
+    pub rights: Rights,
+    /// Who granted it.
+    pub origin: Origin,
+}
+
+/// Which variables reach COMMAND.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnvPolicy {
+    /// Only the basic ones and those that are kept.
+    pub clean: bool,
+    /// Removed, beyond [`crate::environment::INJECTION`].
+    pub drop: Vec<OsString>,
+    /// Kept whatever else says.
+    pub keep: Vec<OsString>,
+    /// Set.
+    pub set: Vec<(OsString, OsString)>,
+}
+
+/// TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetPolicy {
+    /// Whether there is any.
+    pub mode: NetMode,
+    /// Ports to connect to, under [`NetMode::Ports`].
+    pub connect: Vec<u16>,
+    /// Ports to bind, under [`NetMode::Ports`].
+    pub bind: Vec<u16>,
+}
+
+/// Unix sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixPolicy {
+    /// Which.
+    pub mode: UnixMode,
+    /// The listed ones.
+    pub paths: Vec<PathBuf>,
+}
+
+/// Everything that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The profile it started from.
+    pub profile: String,
+    /// Which base lies below the profile.
+    pub base: Base,
+    /// The configuration file that was read.
+    pub config: Option<PathBuf>,
+    /// Grants, those of the command line last.
+    pub grants: Vec<Grant>,
+    /// Whether anything is protected.
+    pub protect: bool,
+    /// Never writable; [`Origin::Flag`] and profiles, the built-in ones are found in the plan.
+    pub protected: Vec<(PathBuf, Origin)>,
+    /// Not readable although a parent is.
+    pub hidden: Vec<(PathBuf, Origin)>,
+    /// TCP and what goes with it.
+    pub net: NetPolicy,
+    /// Unix sockets.
+    pub unix: UnixPolicy,
+    /// Environment.
+    pub env: EnvPolicy,
+    /// Resource limits.
+    pub limits: Vec<Limit>,
+    /// Descriptors that stay open.
+    pub keep_fds: Vec<i32>,
+    /// No ptrace at all.
+    pub no_ptrace: bool,
+    /// Die with the parent.
+    pub die_with_parent: bool,
+    /// Search for hard links.
+    pub check: bool,
+    /// Partial is failure.
+    pub require: bool,
+}
+
+fn usage(option: &'static str, value: &OsStr, why: impl Into<String>) -> Error {
+    Error::Usage { option, value: value.to_string_lossy().into_owned(), why: why.into() }
+}
+
+fn ports(option: &'static str, value: &OsStr, into: &mut Vec<u16>) -> Result<(), Error> {
+    let text = value.to_str().unwrap_or_default();
+    for part in text.split(',') {
+        into.push(
+            part.trim().parse().map_err(|_| usage(option, value, "a port is a number from 0 to 65535"))?,
+        );
+    }
+    Ok(())
+}
+
+impl Policy {
+    /// From the command line and the configuration file, for `host`.
+    pub fn build(args: &Args, host: &Host) -> Result<Policy, Error> {
+        let loaded: config::Loaded<Settings> =
+            config::load("sandbox", args.last(Opt::Config).map(Path::new))?;
+        let settings = loaded.value;
+        let named = match args.last(Opt::Profile) {
+            Some(name) => Some(
+                name.to_str().ok_or_else(|| usage("--profile", name, "not a profile's name"))?.to_owned(),
+            ),
+            None => settings.default_profile.clone(),
+        };
+        let name = named.unwrap_or_else(|| {
+            profile::for_command(args.command.first().map(OsString::as_os_str)).to_owned()
+        });
+        let resolved = profile::resolve(&name, &settings.profile)?;
+        let mut policy = Policy::from_profile(&resolved, host)?;
+        policy.config = loaded.path;
+        let required = std::env::var_os("AGOR_SANDBOX_REQUIRE")
+            .is_some_and(|value| !matches!(value.as_bytes(), b"" | b"0" | b"false" | b"no" | b"off"));
+        policy.require = settings.require || required;
+        policy.add_flags(args, host)?;
+        Ok(policy)
+    }
+
+    fn from_profile(resolved: &Resolved, host: &Host) -> Result<Policy, Error> {
+        let profile = &resolved.profile;
+        let origin = Origin::Profile(resolved.name.clone());
+        let mut grants = Vec::new();
+        for (paths, rights) in [
+            (&profile.read_only_paths, Rights::RO),
+            (&profile.read_execute_paths, Rights::ROX),
+            (&profile.read_write_paths, Rights::RW),
+            (&profile.read_write_execute_paths, Rights::RWX),
+        ] {
+            for path in paths {
+                let path = host.expand(&host.agent_path(path));
+                grants.push(Grant { path, rights, origin: origin.clone() });
+            }
+        }
+        let expand = |paths: &[String]| {
+            paths.iter().map(|path| (host.expand(&host.agent_path(path)), origin.clone())).collect()
+        };
+        let strict = resolved.base == Base::Strict;
+        let restricted = !profile.connect_tcp.is_empty() || !profile.bind_tcp.is_empty();
+        let mode = match profile.net {
+            Some(mode) => mode,
+            None if restricted => NetMode::Ports,
+            None if strict => NetMode::None,
+            None => NetMode::All,
+        };
+        let mut limits = Vec::new();
+        for (name, value) in &profile.rlimits {
+            limits.push(Limit::parse(name, value).map_err(|why| Error::Profile {
+                name: resolved.name.clone(),
+                why: format!("rlimits.{name} = {value:?}: {why}"),
+            })?);
+        }
+        let os = |list: &[String]| list.iter().map(OsString::from).collect::<Vec<_>>();
+        let mut drop = os(&profile.env_drop);
+        if strict {
+            drop.extend(crate::environment::SECRETS.map(OsString::from));
+        }
+        Ok(Policy {
+            profile: resolved.name.clone(),
+            base: resolved.base,
+            config: None,
+            grants,
+            protect: true,
+            protected: expand(&profile.protected_paths),
+            hidden: expand(&profile.hidden_paths),
+            net: NetPolicy { mode, connect: profile.connect_tcp.clone(), bind: profile.bind_tcp.clone() },
+            unix: UnixPolicy {
+                mode: profile.unix.unwrap_or(UnixMode::Listed),
+                paths: profile.unix_paths.iter().map(|path| host.expand(Path::new(path))).collect(),
+            },
+            env: EnvPolicy {
+                clean: profile.env_clean.unwrap_or(false),
+                drop,
+                keep: os(&profile.env_keep),
+                set: profile.env.iter().map(|(key, value)| (key.into(), value.into())).collect(),
+            },
+            limits,
+            keep_fds: Vec::new(),
+            no_ptrace: false,
+            die_with_parent: false,
+            check: false,
+            require: false,
+        })
+    }
+
+    fn add_flags(&mut self, args: &Args, host: &Host) -> Result<(), Error> {
+        let mut explicit_net = None;
+        let mut ports_named = false;
+        for (opt, value) in &args.options {
+            let value = value.as_os_str();
+            let path = || host.expand(Path::new(value));
+            let mut grant = |option: &'static str, rights| {
+                if value.is_empty() {
+                    return Err(usage(option, value, "a path is needed"));
+                }
+                self.grants.push(Grant { path: path(), rights, origin: Origin::Flag });
+                Ok(())
+            };
+            match opt {
+                Opt::Rw => grant("--rw", Rights::RW)?,
+                Opt::Rwx => grant("--rwx", Rights::RWX)?,
+                Opt::Ro => grant("--ro", Rights::RO)?,
+                Opt::Rox => grant("--rox", Rights::ROX)?,
+                Opt::Net => {
+                    explicit_net = Some(match value.as_bytes() {
+                        b"none" => NetMode::None,
+                        b"ports" => NetMode::Ports,
+                        b"all" => NetMode::All,
+                        _ => return Err(usage("--net", value, "it is none, ports or all")),
+                    });
+                }
+                Opt::ConnectTcp => {
+                    ports("--connect-tcp", value, &mut self.net.connect)?;
+                    ports_named = true;
+                }
+                Opt::BindTcp => {
+                    ports("--bind-tcp", value, &mut self.net.bind)?;
+                    ports_named = true;
+                }
+                Opt::Unix => self.unix.paths.push(path()),
+                Opt::UnixAll => self.unix.mode = UnixMode::All,
+                Opt::NoUnix => self.unix.mode = UnixMode::None,
+                Opt::Env => self.env_flag(value)?,
+                Opt::EnvKeep => self.env.keep.push(value.to_owned()),
+                Opt::EnvClean => self.env.clean = true,
+                Opt::Protect => self.protected.push((path(), Origin::Flag)),
+                Opt::NoProtect => self.protect = false,
+                Opt::Rlimit => self.limits.push(Limit::parse_flag(value)?),
+                Opt::KeepFd => {
+                    let fd = value.to_str().and_then(|text| text.parse().ok()).filter(|fd| *fd >= 0);
+                    self.keep_fds
+                        .push(fd.ok_or_else(|| usage("--keep-fd", value, "not a descriptor's number"))?);
+                }
+                Opt::NoPtrace => self.no_ptrace = true,
+                Opt::DieWithParent => self.die_with_parent = true,
+                Opt::Check => self.check = true,
+                Opt::Require => self.require = true,
+                Opt::Profile
+                | Opt::Config
+                | Opt::StatusFd
+                | Opt::StatusFile
+                | Opt::ExplainDenials
+                | Opt::Json
+                | Opt::Output => {}
+            }
+        }
+        match (explicit_net, ports_named) {
+            (Some(mode @ (NetMode::None | NetMode::All)), true) => {
+                let mode = OsStr::new(if mode == NetMode::None { "none" } else { "all" });
+                return Err(usage("--net", mode, "contradicts --connect-tcp and --bind-tcp"));
+            }
+            (Some(mode), _) => self.net.mode = mode,
+            (None, true) => self.net.mode = NetMode::Ports,
+            (None, false) => {}
+        }
+        if !self.protect && self.protected.iter().any(|(_, origin)| *origin == Origin::Flag) {
+            return Err(usage("--no-protect", OsStr::new(""), "contradicts --protect"));
+        }
+        Ok(())
+    }
+
+    fn env_flag(&mut self, value: &OsStr) -> Result<(), Error> {
+        let bytes = value.as_bytes();
+        match bytes.iter().position(|byte| *byte == b'=') {
+            Some(0) => Err(usage("--env", value, "a variable's name is needed")),
+            Some(at) => {
+                let (key, value) = (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]));
+                self.env.set.push((key.to_owned(), value.to_owned()));
+                Ok(())
+            }
+            None if bytes.is_empty() => Err(usage("--env", value, "a variable's name is needed")),
+            None => {
+                self.env.keep.push(value.to_owned());
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(words: &[&str]) -> Result<Policy, Error> {
+        let args = Args::parse(words.iter().map(OsString::from)).unwrap();
+        let host = Host { cwd: Some("/w".into()), home: Some("/h".into()), ..Host::default() };
+        let resolved = profile::resolve("default", &Default::default())?;
+        let mut policy = Policy::from_profile(&resolved, &host)?;
+        policy.add_flags(&args, &host)?;
+        Ok(policy)
+    }
+
+    #[test]
+    fn ports_are_ports() {
+        let net = build(&["--connect-tcp", "443,80", "--bind-tcp=0", "--", "x"]).unwrap().net;
+        assert_eq!((net.mode, net.connect, net.bind), (NetMode::Ports, vec![443, 80], vec![0]));
+        for bad in ["65536", "-1", "http", "", "1,,2"] {
+            assert!(build(&["--connect-tcp", bad, "--", "x"]).is_err(), "{bad}");
+        }
+        assert!(build(&["--net", "none", "--connect-tcp", "1", "--", "x"]).is_err());
+        assert_eq!(build(&["--", "x"]).unwrap().net.mode, NetMode::All);
+    }
+
+    #[test]
+    fn variables_are_set_or_passed_on() {
+        let env = build(&["--env", "A=b=c", "--env", "D", "--", "x"]).unwrap().env;
+        assert_eq!(env.set, [(OsString::from("A"), OsString::from("b=c"))]);
+        assert_eq!(env.keep, ["D"]);
+        assert!(build(&["--env", "=x", "--", "x"]).is_err());
+    }
+
+    #[test]
+    fn paths_are_absolute() {
+        let policy = build(&["--rw", "a", "--ro", "~/b", "--", "x"]).unwrap();
+        let paths: Vec<_> = policy.grants.iter().map(|grant| grant.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["/w/a", "/h/b"]);
+        assert!(build(&["--rw", "", "--", "x"]).is_err());
+    }
+}

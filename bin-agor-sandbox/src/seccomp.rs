@@ -1,0 +1,408 @@
+//! The seccomp filter: what Landlock leaves open.
+//!
+//! Only numbers and register values can be judged here, never what a pointer points to. The filter is a
+//! binary search over the system calls that it knows: the kernel runs it once for every system call number
+//! when it is installed, and once for every call of those that are not always allowed.
+
+use seccompiler::sock_filter;
+
+use crate::policy::Policy;
+use crate::profile::{NetMode, UnixMode};
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Allow,
+    /// It fails with this errno.
+    Errno(u16),
+    /// The whole process ends with SIGSYS.
+    Kill,
+    /// The supervising parent is told.
+    Notify,
+}
+
+impl Verdict {
+    fn code(self) -> u32 {
+        match self {
+            Verdict::Allow => libc::SECCOMP_RET_ALLOW,
+            Verdict::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+            Verdict::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+            Verdict::Notify => libc::SECCOMP_RET_USER_NOTIF,
+        }
+    }
+}
+
+/// A test of one argument's lower 32 bits: `(arg & mask) == value`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Test {
+    /// Argument 0 to 5.
+    pub arg: u8,
+    /// Which bits.
+    pub mask: u32,
+    /// What they are compared with.
+    pub value: u32,
+}
+
+/// For one system call: the first case whose tests all hold decides, else the last verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The system call's number.
+    pub number: u32,
+    /// Cases in order.
+    pub cases: Vec<(Vec<Test>, Verdict)>,
+    /// What happens otherwise.
+    pub otherwise: Verdict,
+}
+
+const fn errno(number: i32) -> Verdict {
+    Verdict::Errno(number as u16)
+}
+
+const EPERM: Verdict = errno(libc::EPERM);
+const EACCES: Verdict = errno(libc::EACCES);
+const ENOSYS: Verdict = errno(libc::ENOSYS);
+
+/// Refused in every profile: kernel surfaces that no agent needs and that reach around the other layers.
+const NEVER: [i64; 24] = [
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_mount_setattr,
+    libc::SYS_setns,
+];
+
+/// `open_tree_attr`, newer than the libc crate's list.
+const OPEN_TREE_ATTR: u32 = 467;
+
+const PTRACE: [i64; 4] =
+    [libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_pidfd_getfd];
+
+const MSG_FASTOPEN: u32 = libc::MSG_FASTOPEN as u32;
+
+/// Every flag that makes a new namespace.
+const CLONE_NEW: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWCGROUP) as u32;
+
+fn number(call: i64) -> u32 {
+    u32::try_from(call).expect("system call numbers are small")
+}
+
+fn always(call: i64, verdict: Verdict) -> Rule {
+    Rule { number: number(call), cases: Vec::new(), otherwise: verdict }
+}
+
+fn equal(arg: u8, value: i32) -> Test {
+    Test { arg, mask: u32::MAX, value: value as u32 }
+}
+
+/// Any of several bits: one case for each, since a case asks for all of its tests.
+fn any_bit(call: i64, arg: u8, bits: u32, verdict: Verdict) -> Rule {
+    let cases = (0..32)
+        .map(|at| 1 << at)
+        .filter(|bit| bits & bit != 0)
+        .map(|bit| (vec![Test { arg, mask: bit, value: bit }], verdict))
+        .collect();
+    Rule { number: number(call), cases, otherwise: Verdict::Allow }
+}
+
+/// The rules of a policy, sorted by number.
+pub fn rules(policy: &Policy) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = NEVER.into_iter().map(|call| always(call, EPERM)).collect();
+    rules.push(Rule { number: OPEN_TREE_ATTR, cases: Vec::new(), otherwise: EPERM });
+    rules.push(Rule {
+        number: number(libc::SYS_ioctl),
+        cases: vec![
+            (vec![equal(1, libc::TIOCSTI as i32)], EPERM),
+            (vec![equal(1, libc::TIOCLINUX as i32)], EPERM),
+        ],
+        otherwise: Verdict::Allow,
+    });
+    // A new user namespace brings all capabilities with it.
+    rules.push(any_bit(libc::SYS_unshare, 0, CLONE_NEW, EPERM));
+    rules.push(any_bit(libc::SYS_clone, 0, CLONE_NEW, EPERM));
+    // Its flags are behind a pointer; libraries fall back to clone.
+    rules.push(always(libc::SYS_clone3, ENOSYS));
+    if policy.no_ptrace {
+        rules.extend(PTRACE.into_iter().map(|call| always(call, EPERM)));
+    }
+    if let Some(rule) = socket(policy) {
+        rules.push(rule);
+    }
+    if policy.net.mode == NetMode::Ports {
+        // Connects without connect(2), which is where Landlock looks.
+        for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+            rules.push(any_bit(call, flags, MSG_FASTOPEN, EPERM));
+        }
+        if policy.net.bind.is_empty() {
+            // listen(2) on a socket that was never bound takes a port by itself.
+            rules.push(always(libc::SYS_listen, EACCES));
+        }
+    }
+    rules.sort_by_key(|rule| rule.number);
+    rules
+}
+
+/// `socket(2)` under a restriction: Unix sockets, and TCP where there are ports.
+fn socket(policy: &Policy) -> Option<Rule> {
+    let unix_refused = policy.unix.mode == UnixMode::None;
+    let mut cases = Vec::new();
+    let otherwise = if policy.net.mode == NetMode::All {
+        if !unix_refused {
+            return None;
+        }
+        cases.push((vec![equal(0, libc::AF_UNIX)], EACCES));
+        Verdict::Allow
+    } else {
+        if !unix_refused {
+            cases.push((vec![equal(0, libc::AF_UNIX)], Verdict::Allow));
+        }
+        if policy.net.mode == NetMode::Ports {
+            let stream = Test { arg: 1, mask: 0xf, value: libc::SOCK_STREAM as u32 };
+            for family in [libc::AF_INET, libc::AF_INET6] {
+                for protocol in [0, libc::IPPROTO_TCP] {
+                    cases.push((vec![equal(0, family), stream, equal(2, protocol)], Verdict::Allow));
+                }
+            }
+        }
+        EACCES
+    };
+    Some(Rule { number: number(libc::SYS_socket), cases, otherwise })
+}
+
+#[cfg(target_arch = "x86_64")]
+const AUDIT_ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const AUDIT_ARCH: u32 = 0xc000_00b7;
+#[cfg(target_arch = "riscv64")]
+const AUDIT_ARCH: u32 = 0xc000_00f3;
+
+// Classic BPF (linux/bpf_common.h): load a word at an absolute offset, and, jump, return.
+const LOAD: u16 = 0x20;
+const AND: u16 = 0x54;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_AT_LEAST: u16 = 0x35;
+const JUMP: u16 = 0x05;
+const RETURN: u16 = 0x06;
+
+// struct seccomp_data
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+
+fn argument(arg: u8) -> u32 {
+    // The lower half, little endian.
+    16 + 8 * u32::from(arg)
+}
+
+fn statement(code: u16, k: u32) -> sock_filter {
+    sock_filter { code, jt: 0, jf: 0, k }
+}
+
+fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+fn short(length: usize) -> u8 {
+    u8::try_from(length).expect("a rule's block is far shorter than 256 instructions")
+}
+
+/// The block of one rule: always ends in a return.
+fn block(rule: &Rule) -> Vec<sock_filter> {
+    let mut out = Vec::new();
+    for (tests, verdict) in &rule.cases {
+        // Backwards, so that each test knows how far the next case is.
+        let mut case = vec![statement(RETURN, verdict.code())];
+        for test in tests.iter().rev() {
+            let skip = short(case.len());
+            case.insert(0, jump(JUMP_EQUAL, test.value, 0, skip));
+            if test.mask != u32::MAX {
+                case.insert(0, statement(AND, test.mask));
+            }
+            case.insert(0, statement(LOAD, argument(test.arg)));
+        }
+        out.extend(case);
+    }
+    out.push(statement(RETURN, rule.otherwise.code()));
+    out
+}
+
+fn search(rules: &[Rule]) -> Vec<sock_filter> {
+    if rules.len() <= 3 {
+        let mut out = Vec::new();
+        for rule in rules {
+            let block = block(rule);
+            out.push(jump(JUMP_EQUAL, rule.number, 0, short(block.len())));
+            out.extend(block);
+        }
+        out.push(statement(RETURN, Verdict::Allow.code()));
+        return out;
+    }
+    let (left, right) = rules.split_at(rules.len() / 2);
+    let (pivot, left, right) = (right[0].number, search(left), search(right));
+    let mut out = Vec::with_capacity(left.len() + right.len() + 2);
+    if let Ok(skip) = u8::try_from(left.len()) {
+        out.push(jump(JUMP_AT_LEAST, pivot, skip, 0));
+    } else {
+        out.push(jump(JUMP_AT_LEAST, pivot, 0, 1));
+        out.push(statement(JUMP, left.len() as u32));
+    }
+    out.extend(left);
+    out.extend(right);
+    out
+}
+
+/// The program: a foreign architecture's calls (32-bit, x32) end the process, since their numbers mean
+/// other things.
+pub fn program(rules: &[Rule]) -> Vec<sock_filter> {
+    let mut out = vec![
+        statement(LOAD, ARCH),
+        jump(JUMP_EQUAL, AUDIT_ARCH, 1, 0),
+        statement(RETURN, Verdict::Kill.code()),
+        statement(LOAD, NUMBER),
+    ];
+    if cfg!(target_arch = "x86_64") {
+        // __X32_SYSCALL_BIT
+        out.push(jump(JUMP_AT_LEAST, 0x4000_0000, 0, 1));
+        out.push(statement(RETURN, Verdict::Kill.code()));
+    }
+    out.extend(search(rules));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Runs a program as the kernel would.
+    fn run(program: &[sock_filter], arch: u32, number: u32, args: [u64; 6]) -> u32 {
+        let (mut at, mut acc) = (0, 0_u32);
+        loop {
+            let step = &program[at];
+            at += 1;
+            match step.code {
+                LOAD => {
+                    acc = match step.k {
+                        NUMBER => number,
+                        ARCH => arch,
+                        offset => args[(offset as usize - 16) / 8] as u32,
+                    }
+                }
+                AND => acc &= step.k,
+                JUMP => at += step.k as usize,
+                JUMP_EQUAL => at += usize::from(if acc == step.k { step.jt } else { step.jf }),
+                JUMP_AT_LEAST => at += usize::from(if acc >= step.k { step.jt } else { step.jf }),
+                RETURN => return step.k,
+                code => panic!("{code}"),
+            }
+        }
+    }
+
+    fn policy(words: &[&str]) -> Policy {
+        let mut words: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+        words.extend(["--config".into(), "/dev/null".into(), "--".into(), "x".into()]);
+        let args = crate::args::Args::parse(words).unwrap();
+        Policy::build(&args, &crate::host::Host::default()).unwrap()
+    }
+
+    fn verdict(words: &[&str], call: i64, args: [u64; 6]) -> u32 {
+        run(&program(&rules(&policy(words))), AUDIT_ARCH, number(call), args)
+    }
+
+    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+
+    #[test]
+    fn dangerous_calls_fail_in_every_profile() {
+        for call in NEVER {
+            assert_eq!(verdict(&[], call, [0; 6]), EPERM.code(), "{call}");
+        }
+        assert_eq!(verdict(&[], libc::SYS_ioctl, [0, libc::TIOCSTI as u64, 0, 0, 0, 0]), EPERM.code());
+        assert_eq!(verdict(&[], libc::SYS_ioctl, [0, libc::TCGETS as u64, 0, 0, 0, 0]), ALLOW);
+        let user = libc::CLONE_NEWUSER as u64;
+        assert_eq!(verdict(&[], libc::SYS_unshare, [user, 0, 0, 0, 0, 0]), EPERM.code());
+        assert_eq!(verdict(&[], libc::SYS_clone, [user | 17, 0, 0, 0, 0, 0]), EPERM.code());
+        assert_eq!(verdict(&[], libc::SYS_clone, [0x1200011, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(verdict(&[], libc::SYS_clone3, [0; 6]), ENOSYS.code());
+        assert_eq!(verdict(&[], libc::SYS_ptrace, [0; 6]), ALLOW);
+        assert_eq!(verdict(&["--no-ptrace"], libc::SYS_ptrace, [0; 6]), EPERM.code());
+    }
+
+    #[test]
+    fn sockets_under_a_restriction() {
+        let socket = |words: &[&str], family: i32, kind: i32, protocol: i32| {
+            verdict(words, libc::SYS_socket, [family as u64, kind as u64, protocol as u64, 0, 0, 0])
+        };
+        let ports = &["--connect-tcp", "443"];
+        let cloexec = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        assert_eq!(socket(ports, libc::AF_INET, cloexec, 0), ALLOW);
+        assert_eq!(socket(ports, libc::AF_INET6, libc::SOCK_STREAM, libc::IPPROTO_TCP), ALLOW);
+        assert_eq!(socket(ports, libc::AF_UNIX, libc::SOCK_DGRAM, 0), ALLOW);
+        for (family, kind, protocol) in [
+            (libc::AF_INET, libc::SOCK_STREAM, 262),
+            (libc::AF_INET, libc::SOCK_STREAM, 256),
+            (libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP),
+            (libc::AF_INET, libc::SOCK_DGRAM, 0),
+            (libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_ICMPV6),
+            (libc::AF_NETLINK, libc::SOCK_RAW, 0),
+            (libc::AF_PACKET, libc::SOCK_RAW, 0),
+            (libc::AF_VSOCK, libc::SOCK_STREAM, 0),
+            (43, libc::SOCK_STREAM, 0),
+        ] {
+            assert_eq!(socket(ports, family, kind, protocol), EACCES.code(), "{family} {kind} {protocol}");
+            assert_eq!(socket(&[], family, kind, protocol), ALLOW);
+        }
+        assert_eq!(socket(&["--net", "none"], libc::AF_INET, libc::SOCK_STREAM, 0), EACCES.code());
+        assert_eq!(socket(&["--net", "none"], libc::AF_UNIX, libc::SOCK_STREAM, 0), ALLOW);
+        assert_eq!(socket(&["--no-unix"], libc::AF_UNIX, libc::SOCK_STREAM, 0), EACCES.code());
+        assert_eq!(verdict(ports, libc::SYS_listen, [0; 6]), EACCES.code());
+        assert_eq!(verdict(&["--bind-tcp", "1"], libc::SYS_listen, [0; 6]), ALLOW);
+        assert_eq!(
+            verdict(ports, libc::SYS_sendto, [0, 0, 0, u64::from(MSG_FASTOPEN) | 1, 0, 0]),
+            EPERM.code()
+        );
+    }
+
+    #[test]
+    fn other_architectures_are_ended() {
+        let program = program(&rules(&policy(&[])));
+        assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), Verdict::Kill.code());
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(run(&program, AUDIT_ARCH, 0x4000_0000 | 425, [0; 6]), Verdict::Kill.code());
+    }
+
+    proptest! {
+        #[test]
+        fn the_search_finds_exactly_its_rules(numbers in proptest::collection::btree_set(0_u32..600, 0..200), probe in 0_u32..600) {
+            let rules: Vec<Rule> = numbers
+                .iter()
+                .map(|number| Rule { number: *number, cases: Vec::new(), otherwise: Verdict::Errno((*number % 100) as u16 + 1) })
+                .collect();
+            let want = if numbers.contains(&probe) { Verdict::Errno((probe % 100) as u16 + 1).code() } else { ALLOW };
+            prop_assert_eq!(run(&program(&rules), AUDIT_ARCH, probe, [0; 6]), want);
+        }
+    }
+}

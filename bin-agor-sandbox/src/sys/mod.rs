@@ -1,0 +1,5 @@
+//! System calls: the only place with `unsafe`.
+
+pub(crate) mod exec;
+pub(crate) mod inherit;
+pub(crate) mod kernel;

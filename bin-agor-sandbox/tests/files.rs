@@ -1,0 +1,107 @@
+//! Files: what is granted and what is not.
+
+mod common;
+
+use common::Sandbox;
+
+#[test]
+fn only_what_is_granted_can_be_touched() {
+    let sandbox = Sandbox::new();
+    sandbox.file("out/f", "secret");
+    sandbox.file("ro/f", "shown");
+    sandbox.file("rw/f", "old");
+    let run = |script: &str| sandbox.sh(&["--ro", "../ro", "--rw", "../rw"], &format!("cd ..; {script}"));
+
+    for path in ["out/f", "work/../out/f", "./out//f", "/proc/self/cwd/out/f", "/proc/self/root/$PWD/out/f"] {
+        let denied = run(&format!("cat {path}"));
+        assert_eq!(denied.code, 1, "{path}");
+        assert!(denied.stderr.contains("Permission denied"), "{path}: {denied:?}");
+    }
+    assert_eq!(run("cat ro/f").stdout, "shown");
+    for write in [
+        "echo x >ro/f",
+        "echo x >>ro/f",
+        "rm ro/f",
+        "mv ro/f rw/g",
+        "ln ro/f rw/g",
+        "ln out/f rw/g",
+        "touch ro/g",
+        "truncate -s 0 ro/f",
+        "mknod rw/null c 1 3",
+        "echo x >out/g",
+        "ln -s $PWD/out/f rw/link; echo x >>rw/link",
+    ] {
+        assert_ne!(run(write).code, 0, "{write}");
+    }
+    assert_eq!(sandbox.read("ro/f"), "shown");
+    assert_eq!(sandbox.read("out/f"), "secret");
+    assert!(!sandbox.path("rw/g").exists());
+    for write in [
+        "echo x >rw/f && echo y >>rw/f && truncate -s 1 rw/f",
+        "mkdir rw/a rw/b && echo x >rw/a/f && mv rw/a/f rw/b/g && ln rw/b/g rw/h && rm rw/b/g && rmdir rw/a rw/b",
+        "ln -s f rw/l && mkfifo rw/p && rm rw/l rw/p",
+    ] {
+        let ran = run(write);
+        assert_eq!(ran.code, 0, "{write}: {ran:?}");
+    }
+}
+
+#[test]
+fn executing_is_a_right_of_its_own() {
+    let sandbox = Sandbox::new();
+    sandbox.script("rw/s", "#!/bin/sh\necho ran\n");
+    let program = sandbox.path("rw/s");
+    let program = program.to_str().unwrap();
+    let denied = sandbox.run(["--rw", "../rw", "--", program]);
+    assert_eq!(denied.code, 126);
+    assert!(denied.stderr.contains("no grant allows to execute it"), "{denied:?}");
+    assert!(denied.stderr.contains("hint: --rox "), "{denied:?}");
+    assert_eq!(sandbox.run(["--rwx", "../rw", "--", program]).stdout, "ran\n");
+    assert_eq!(sandbox.run(["--rox", "../rw", "--", program]).stdout, "ran\n");
+    // A script whose interpreter is out of reach.
+    sandbox.script("out/interpreter", "#!/bin/sh\n");
+    let interpreter = sandbox.path("out/interpreter");
+    sandbox.script("work/s", &format!("#!{}\n", interpreter.display()));
+    let denied = sandbox.run(["--", "./s"]);
+    assert_eq!(denied.code, 126);
+    assert!(denied.stderr.contains(interpreter.to_str().unwrap()), "{denied:?}");
+}
+
+#[test]
+fn statuses_are_those_of_exec_wrappers() {
+    let sandbox = Sandbox::new();
+    for code in [0, 1, 42, 125, 126, 127, 255] {
+        assert_eq!(sandbox.sh(&[], &format!("exit {code}")).code, code);
+    }
+    assert_eq!(sandbox.sh(&[], "kill -TERM $$").code, 128 + 15);
+    assert_eq!(sandbox.run(["--", "no-such-program"]).code, 127);
+    assert_eq!(sandbox.run(["--", "./no-such-program"]).code, 127);
+    sandbox.file("work/plain", "x");
+    assert_eq!(sandbox.run(["--", "./plain"]).code, 126);
+    assert_eq!(sandbox.run(["--", "."]).code, 126);
+    for usage in
+        [&["--nope", "--", "true"][..], &[], &["--"], &["true"], &["--connect-tcp", "65536", "--", "true"]]
+    {
+        let ran = sandbox.run(usage);
+        assert_eq!(ran.code, 125, "{usage:?}");
+        assert!(ran.stderr.starts_with("agor-sandbox: "), "{ran:?}");
+        assert!(ran.stderr.contains("\nhint: "), "{ran:?}");
+        assert_eq!(ran.stdout, "");
+    }
+    assert_eq!(sandbox.run(["--help"]).code, 0);
+    assert_eq!(sandbox.run(["--version"]).stdout, format!("agor-sandbox {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_missing_path_is_a_warning_or_the_end() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(["--ro", "../nowhere", "--", "echo", "ran"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "ran\n"));
+    assert!(ran.stderr.contains("nowhere: no such file"), "{ran:?}");
+    let ran = sandbox.run(["--require", "--ro", "../nowhere", "--", "echo", "ran"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (125, ""));
+    std::os::unix::fs::symlink("loop", sandbox.path("work/loop")).unwrap();
+    let ran = sandbox.run(["--ro", "loop", "--", "echo", "ran"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (125, ""));
+    assert!(ran.stderr.contains("loop"), "{ran:?}");
+}
