@@ -43,8 +43,8 @@ use pipeline::{Pipeline, Processor};
 pub use settings::ENDPOINT;
 use stderr::Writer;
 
-/// The longest that the end of a run waits for the collector.
-pub const PATIENCE: Duration = Duration::from_millis(100);
+/// The longest that the end of a run waits for the collector: with the start-up cost below 100 ms.
+pub const PATIENCE: Duration = Duration::from_millis(90);
 
 static ON: AtomicBool = AtomicBool::new(false);
 static PIPELINE: OnceLock<&'static Pipeline> = OnceLock::new();
