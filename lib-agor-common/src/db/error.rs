@@ -78,6 +78,14 @@ pub enum DbError {
         /// What was found.
         why: String,
     },
+    /// It lies where SQLite's WAL must not be used.
+    #[error("{}: {why}", path.display())]
+    Unsuitable {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with the place.
+        why: String,
+    },
     /// The SQLite that this program runs on has the WAL-reset bug.
     #[error("SQLite {found} can corrupt a database when its WAL is reset; 3.51.3 or newer is needed")]
     Vulnerable {
@@ -160,7 +168,7 @@ impl Failure for DbError {
             DbError::Full { .. } => Exit::IO,
             DbError::ReadOnly { .. } => Exit::PERMISSION,
             DbError::NotADatabase { .. } | DbError::Corrupt { .. } | DbError::Foreign { .. } => Exit::DATA,
-            DbError::TooNew { .. } | DbError::Vulnerable { .. } => Exit::CONFIG,
+            DbError::TooNew { .. } | DbError::Unsuitable { .. } | DbError::Vulnerable { .. } => Exit::CONFIG,
             DbError::Sqlite { source, .. } => match source.sqlite_error_code() {
                 Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Exit::IO,
                 _ => Exit::INTERNAL,

@@ -131,6 +131,32 @@ pub fn writer(db: &Path) -> Option<Holder> {
         .min_by_key(|holder| rank(holder.slot))
 }
 
+/// Whether this process itself holds the right to write to `db`, so that every other writer waits for it.
+/// True where the system does not say.
+pub fn is_writer(db: &Path) -> bool {
+    let Ok(listed) = fs::read_to_string("/proc/locks") else { return true };
+    let Some(shm) = identity(&beside(db, "-shm")) else { return true };
+    let me = i32::try_from(std::process::id()).unwrap_or_default();
+    listed.lines().filter_map(Lock::parse).any(|lock| {
+        lock.pid == me
+            && lock.inode == shm.1
+            && lock.exclusive
+            && (lock.first..=lock.last).contains(&SHM_BASE)
+    })
+}
+
+/// Whether any process has a connection to `db` (the `-shm` file's last lock byte). False where the system
+/// does not say.
+pub fn is_connected(db: &Path) -> bool {
+    let listed = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let Some(shm) = identity(&beside(db, "-shm")) else { return false };
+    let connected = SHM_BASE + SHM_LOCKS;
+    listed
+        .lines()
+        .filter_map(Lock::parse)
+        .any(|lock| lock.inode == shm.1 && (lock.first..=lock.last).contains(&connected))
+}
+
 fn shm_slot(at: i64) -> Slot {
     match at - SHM_BASE {
         0 => Slot::Write,
@@ -140,7 +166,7 @@ fn shm_slot(at: i64) -> Slot {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 

@@ -9,6 +9,7 @@
 
 mod busy;
 mod error;
+pub mod files;
 pub mod locks;
 mod migrate;
 mod open;

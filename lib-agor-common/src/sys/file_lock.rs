@@ -2,10 +2,10 @@
 //!
 //! Closing any descriptor of a file drops every POSIX lock that the process holds on it (fcntl_locking(2)).
 //! So nothing here ever opens or closes one: a descriptor is found in `/proc/self/fd` and borrowed.
-#![expect(unsafe_code, reason = "F_GETLK on a descriptor that SQLite owns")]
+#![expect(unsafe_code, reason = "F_GETLK on, and borrowing of, a descriptor that SQLite owns")]
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::MetadataExt as _;
 
 /// A lock of another process on one byte.
@@ -25,6 +25,15 @@ pub(crate) fn own_descriptor(file: (u64, u64)) -> Option<RawFd> {
         let meta = std::fs::metadata(entry.path()).ok()?;
         ((meta.dev(), meta.ino()) == file).then_some(fd)
     })
+}
+
+/// Runs `work` with this process's own descriptor for `file`; `None` where it has none. The caller must
+/// keep the connection that owns the descriptor open meanwhile.
+pub(crate) fn with_own<T>(file: (u64, u64), work: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
+    let fd = own_descriptor(file)?;
+    // SAFETY: the descriptor was open a moment ago and belongs to a connection that the caller keeps; were
+    // it closed after all, `work` would see EBADF or another file of ours, which it only reads or syncs.
+    Some(work(unsafe { BorrowedFd::borrow_raw(fd) }))
 }
 
 /// The lock of another process that would keep this one from write-locking byte `at`.

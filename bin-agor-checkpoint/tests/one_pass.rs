@@ -1,0 +1,194 @@
+//! One pass: what it does, what it says, and how it ends.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod common;
+
+use std::fs;
+
+use common::{Other, Place, code, fill, intact, objects, open, rows, text, wal_bytes};
+
+/// Not a test of its own: what the other processes do.
+#[test]
+fn role() {
+    common::play();
+}
+
+#[test]
+fn a_log_is_emptied() {
+    let place = Place::new();
+    let path = place.wal("a.db", 50);
+    let before = wal_bytes(&path);
+    assert!(before > 50_000);
+    let output = place.run(&["--json", "a.db"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let line = &objects(&output)[0];
+    assert_eq!(line["outcome"], "truncated");
+    assert_eq!(line["row"], serde_json::json!({ "busy": 0, "log": 0, "checkpointed": 0 }));
+    assert_eq!(
+        (line["frames"].as_u64(), line["frames_moved"].as_u64()),
+        (Some(before / 4120), Some(before / 4120))
+    );
+    assert_eq!(
+        (line["wal_bytes_before"].as_u64(), line["wal_bytes_after"].as_u64()),
+        (Some(before), Some(0))
+    );
+    assert_eq!(wal_bytes(&path), 0);
+    assert_eq!(rows(&path), 50);
+    intact(&path);
+}
+
+#[test]
+fn an_empty_log_is_nothing_to_do() {
+    let place = Place::new();
+    let path = place.wal("a.db", 3);
+    for expected in ["truncated", "nothing_to_do", "nothing_to_do"] {
+        let output = place.run(&["--json", "a.db"]);
+        assert_eq!(code(&output), 0);
+        assert_eq!(objects(&output)[0]["outcome"], expected);
+    }
+    let output = place.run(&["a.db"]);
+    assert!(text(&output.stdout).starts_with("a.db: nothing to do: 0 frames"), "{output:?}");
+    assert_eq!(text(&place.run(&["-q", "a.db"]).stdout), "");
+    assert_eq!(rows(&path), 3);
+}
+
+#[test]
+fn the_default_databases_may_be_missing_and_named_ones_not() {
+    let place = Place::new();
+    let output = place.run(&["--json"]);
+    assert_eq!(code(&output), 0);
+    let lines = objects(&output);
+    let outcomes: Vec<_> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["missing", "missing"]);
+    let path = place.wal("btmsg.db", 3);
+    let output = place.run(&["--json"]);
+    assert_eq!((code(&output), objects(&output)[1]["outcome"].as_str()), (0, Some("truncated")));
+    assert_eq!(wal_bytes(&path), 0);
+    // Named, and neither it nor its directory is made.
+    for name in ["nope.db", "no/such/dir/x.db"] {
+        let output = place.run(&["--json", name]);
+        assert_eq!(code(&output), 66);
+        assert_eq!(objects(&output)[0]["error"]["code"], 66);
+        assert!(text(&output.stderr).contains(&format!("open {name}: no such file")), "{output:?}");
+        assert!(!place.path(name).exists() && !place.path("no").exists());
+    }
+}
+
+#[test]
+fn a_reader_is_named_and_nothing_is_claimed() {
+    let place = Place::new();
+    let path = place.wal("a.db", 20);
+    let conn = open(&path);
+    let reader = Other::start("reader", &path);
+    fill(&conn, 20);
+    let output = place.run(&["--json", "--deadline", "300ms", "a.db"]);
+    assert_eq!(code(&output), 75);
+    let line = &objects(&output)[0];
+    assert_eq!(line["outcome"], "partial");
+    let (frames, moved) = (line["frames"].as_u64().unwrap(), line["frames_moved"].as_u64().unwrap());
+    assert!(0 < moved && moved < frames, "{line}");
+    assert_eq!(line["wal_bytes_after"], line["wal_bytes_before"]);
+    let who = &line["in_the_way"][0];
+    assert_eq!(who["pid"].as_i64(), Some(reader.pid()));
+    assert_eq!(who["read_mark"].as_u64(), Some(moved));
+    assert!(who["held_s"].as_f64().unwrap() > 0.1, "{who}");
+    // Again: this time nothing can be moved.
+    let output = place.run(&["--deadline", "300ms", "a.db"]);
+    assert_eq!(code(&output), 75);
+    let said = text(&output.stdout);
+    assert!(said.starts_with(&format!("a.db: blocked: {moved} of {frames} frames moved")), "{said}");
+    assert!(said.contains(&format!("in the way: pid {} (", reader.pid())), "{said}");
+    drop(reader);
+    assert_eq!(code(&place.run(&["a.db"])), 0);
+    assert_eq!((wal_bytes(&path), rows(&path)), (0, 40));
+}
+
+#[test]
+fn a_reader_that_ends_in_time_is_waited_for() {
+    let place = Place::new();
+    let path = place.wal("a.db", 20);
+    let mut reader = Other::start("reader", &path);
+    let run = place
+        .tool()
+        .args(["--deadline", "60s", "a.db"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Only when the frames were moved and the reader is all that is left.
+    while agor_common::db::files::Index::read(&path).is_none_or(|index| index.moved < index.frames) {
+        std::thread::yield_now();
+    }
+    reader.go_on();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(wal_bytes(&path), 0);
+}
+
+#[test]
+fn what_is_no_database_is_left_alone() {
+    let place = Place::new();
+    let path = place.wal("a.db", 20);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..8].fill(0xff);
+    let junk = place.path("junk.db");
+    fs::write(&junk, &bytes).unwrap();
+    fs::write(place.path("short.db"), "SQLite").unwrap();
+    fs::write(place.path("empty.db"), "").unwrap();
+    for (name, expected) in [("junk.db", 65), ("short.db", 65), ("empty.db", 0)] {
+        let output = place.run(&[name]);
+        assert_eq!(code(&output), expected, "{output:?}");
+        assert!(!place.path(&format!("{name}-wal")).exists() && !place.path(&format!("{name}-shm")).exists());
+    }
+    assert_eq!(fs::read(&junk).unwrap(), bytes);
+    // A directory.
+    let output = place.run(&["."]);
+    assert_eq!((code(&output), text(&output.stdout).as_str()), (77, ""));
+    assert!(text(&output.stderr).contains("open .: is a directory"), "{output:?}");
+    // A rollback journal: nothing is changed, and nothing is claimed.
+    let conn = agor_common::db::rusqlite::Connection::open(place.path("old.db")).unwrap();
+    conn.execute_batch("CREATE TABLE t (x)").unwrap();
+    let bytes = fs::read(place.path("old.db")).unwrap();
+    let output = place.run(&["--json", "old.db"]);
+    assert_eq!((code(&output), objects(&output)[0]["outcome"].as_str()), (65, Some("not_wal")));
+    assert_eq!(fs::read(place.path("old.db")).unwrap(), bytes);
+}
+
+#[test]
+fn one_bad_database_does_not_keep_the_others_from_their_pass() {
+    let place = Place::new();
+    let path = place.wal("good.db", 5);
+    fs::write(place.path("bad.db"), "x".repeat(8192)).unwrap();
+    let output = place.run(&["--json", "bad.db", "nope.db", "good.db"]);
+    assert_eq!(code(&output), 65);
+    let lines = objects(&output);
+    let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("outcome"), ["failed", "missing", "truncated"]);
+    assert_eq!(of("exit"), [65, 66, 0]);
+    assert_eq!(wal_bytes(&path), 0);
+}
+
+#[test]
+fn usage_errors() {
+    let place = Place::new();
+    for (args, words) in [
+        (&["--stall-bugdet", "1s"][..], "unexpected argument '--stall-bugdet'"),
+        (&["--interval", "soon"], "expected a duration"),
+        (&["--wal-max", "1MiB"], "--interval"),
+        (&["status", "--mode", "passive"], "--mode"),
+        (&["--mode", "passive", "status"], "--mode does not go with status"),
+    ] {
+        let output = place.run(args);
+        assert_eq!((code(&output), text(&output.stdout).as_str()), (2, ""), "{args:?}");
+        assert!(text(&output.stderr).contains(words), "{args:?}: {output:?}");
+    }
+    let output = place.tool().env("AGOR_CHECKPOINT_DEADLINE", "never").output().unwrap();
+    assert_eq!(code(&output), 78);
+    fs::write(place.path("agor.toml"), "[checkpoint]\ndeadlien = '1s'\n").unwrap();
+    let output = place.tool().env("AGOR_CONFIG", place.path("agor.toml")).output().unwrap();
+    assert_eq!(code(&output), 78);
+    assert!(text(&output.stderr).contains("agor.toml:2: unknown field `deadlien`"), "{output:?}");
+    for args in [&["--help"][..], &["--version"], &["status", "--help"]] {
+        assert_eq!(code(&place.run(args)), 0, "{args:?}");
+    }
+}
