@@ -1,6 +1,8 @@
 //! Helpers for the suites that need more than one tool: where the programs are, a data directory of one's
 //! own, and commands that see nothing of the user's.
 
+pub mod faults;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

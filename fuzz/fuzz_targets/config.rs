@@ -1,0 +1,3 @@
+//! Configuration files.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| agor_fuzz::config(data));
