@@ -132,7 +132,7 @@ fn filter(plan: &Plan, status: &mut Status) {
 /// The `sandbox.exec` span, sent before COMMAND takes over. Nothing at all when telemetry is off.
 fn span(args: &Args, status: &Status) -> Option<Vec<(&'static str, String)>> {
     std::env::var_os("AGOR_OTLP_ENDPOINT").filter(|endpoint| !endpoint.is_empty())?;
-    let guard = telemetry::init(TOOL, telemetry::Kind::OneShot);
+    let guard = telemetry::init(TOOL, telemetry::Kind::Exec);
     let command = args.command.first().map(|program| program.to_string_lossy().into_owned());
     let weak: Vec<&str> = status.weak().map(|layer| layer.name).collect();
     let span = tracing::info_span!(
