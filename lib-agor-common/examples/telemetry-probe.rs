@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         () => Kind::OneShot,
     };
     let guard = telemetry::init("probe", kind);
-    let span = tracing::info_span!(target: "agor_probe", "probe.run", probe.note = "hello");
+    let span = tracing::info_span!(target: "agor_probe", "probe.run", probe.note = "hello", probe.size = 7_u64, probe.digits = "7");
     telemetry::parent_from_env(&span);
     if has("exec") {
         let env = telemetry::child_env(&span);

@@ -120,6 +120,9 @@ fn one_run_arrives_whole() {
     assert!(child.end_time_unix_nano <= root.end_time_unix_nano);
     assert_eq!(attribute(&root.attributes, "process.exit.code").as_deref(), Some("0"));
     assert!(root.status.is_none_or(|status| status.code != 2));
+    let value =
+        |key: &str| format!("{:?}", root.attributes.iter().find(|pair| pair.key == key).unwrap().value);
+    assert!(value("probe.size").contains("IntValue(7)") && value("probe.digits").contains("StringValue"));
     let names: Vec<_> = root.events.iter().map(|event| event.name.as_str()).collect();
     assert_eq!(names, ["look\u{1b}[2J here", "ui.crash"]);
 

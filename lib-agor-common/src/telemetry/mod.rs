@@ -18,6 +18,7 @@ mod settings;
 mod stderr;
 #[cfg(feature = "telemetry-tls")]
 mod tls;
+mod unsigned;
 mod wire;
 
 use std::sync::OnceLock;
@@ -138,6 +139,7 @@ fn start(writer: Writer, kind: Kind, settings: &settings::Settings) {
     let for_spans = export.clone();
     let subscriber = tracing_subscriber::registry()
         .with(stderr::Lines(writer))
+        .with(unsigned::Unsigned)
         .with(spans.with_filter(FilterFn::new(move |meta| for_spans.allows(meta)).with_max_level_hint(max)))
         .with(
             logs::Records(pipeline)

@@ -257,7 +257,7 @@ fn resource(tool: &str, var: Lookup<'_>, complaints: &mut Vec<String>) -> Vec<(S
         ("telemetry.sdk.version".into(), "0.33".into()),
     ];
     if let Some(agent) = set(var, "BTMSG_AGENT_ID") {
-        list.push(("agor.agent.id".into(), agent));
+        list.push(("agor.agent".into(), agent));
     }
     let mut put = |key: String, value: String| match list.iter_mut().find(|(other, _)| *other == key) {
         Some((_, old)) => *old = value,

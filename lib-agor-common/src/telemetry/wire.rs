@@ -23,6 +23,7 @@ use prost::Message as _;
 
 use super::redact::Redactor;
 use super::settings::{Settings, Signal, Target};
+use super::unsigned;
 
 /// More of an answer than this is not read.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -161,6 +162,7 @@ impl Sender {
 
     fn clean_span(&self, mut span: Span) -> Span {
         span.name = self.redactor.text(&span.name, 256);
+        unsigned::restore(&mut span.attributes);
         // The last value of a key counts; the SDK appends.
         let mut seen = std::collections::HashSet::new();
         span.attributes.reverse();
@@ -168,6 +170,7 @@ impl Sender {
         span.attributes.reverse();
         span.dropped_attributes_count += self.redactor.attributes(&mut span.attributes);
         for event in &mut span.events {
+            unsigned::restore(&mut event.attributes);
             event.name = self.redactor.text(&event.name, 1024);
             event.dropped_attributes_count += self.redactor.attributes(&mut event.attributes);
         }
