@@ -82,7 +82,8 @@ fn sender(id: &str, to: &[&str], log: &Log, rng: &mut fastrand::Rng) {
         let keyed = n % 2 == 0;
         for attempt in 0..50 {
             log.line(&format!("try {key} {to} {} {attempt}", if keyed { "keyed" } else { "plain" }));
-            let mut args = vec!["send", "--json"];
+            // Leases run out often here, and that is no fault of the message.
+            let mut args = vec!["send", "--json", "--max-deliveries", "1000"];
             if keyed {
                 args.extend(["--dedup-key", &key]);
             }
@@ -103,9 +104,7 @@ fn sender(id: &str, to: &[&str], log: &Log, rng: &mut fastrand::Rng) {
 
 /// The id in what `send --json` prints.
 fn message_id(object: &Value) -> Option<String> {
-    let direct = object.get("id").and_then(Value::as_str);
-    let nested = || object.get("recipients")?.as_array()?.first()?.get("id")?.as_str();
-    direct.or_else(nested).map(str::to_owned)
+    object.get("id").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Receives, works a little, acknowledges; sometimes gives a message back, sometimes forgets it.
@@ -113,8 +112,7 @@ fn receiver(id: &str, log: &Log, rng: &mut fastrand::Rng) {
     loop {
         log.line("recv");
         let max = (1 + rng.u8(..4)).to_string();
-        let args =
-            ["recv", "--json", "--wait", "1s", "--lease", "4s", "--max", &max, "--max-deliveries", "1000"];
+        let args = ["recv", "--json", "--wait", "1s", "--lease", "4s", "--max", &max];
         let output = btmsg(id, rng, &args);
         let messages: Vec<(String, String)> = objects(&output).iter().filter_map(leased).collect();
         for (message, _) in &messages {
@@ -122,21 +120,21 @@ fn receiver(id: &str, log: &Log, rng: &mut fastrand::Rng) {
         }
         if !output.status.success() {
             log.line(&format!("recv-failed {} {}", outcome(&output), said(&output)));
-            if messages.is_empty() && output.status.code() != Some(1) {
+            if messages.is_empty() && output.status.code() != Some(124) {
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
-        for (message, receipt) in &messages {
+        for (message, token) in &messages {
             std::thread::sleep(Duration::from_millis(rng.u64(..10)));
             match rng.u8(..40) {
                 0 => log.line(&format!("forgotten {message}")),
                 1 => {
-                    let output = btmsg(id, rng, &["nack", receipt]);
+                    let output = btmsg(id, rng, &["nack", "--token", token, message]);
                     log.line(&format!("nacked {message} {}", outcome(&output)));
                 }
                 _ => {
                     log.line(&format!("acking {message}"));
-                    let output = btmsg(id, rng, &["ack", receipt]);
+                    let output = btmsg(id, rng, &["ack", "--token", token, message]);
                     let event = if output.status.success() { "acked" } else { "ack-failed" };
                     log.line(&format!("{event} {message} {} {}", outcome(&output), said(&output)));
                 }
@@ -145,11 +143,9 @@ fn receiver(id: &str, log: &Log, rng: &mut fastrand::Rng) {
     }
 }
 
-/// A received message's id, and what acknowledges this delivery of it.
+/// A received message's id, and the token of this lease of it.
 fn leased(object: &Value) -> Option<(String, String)> {
-    let id = object.get("id")?.as_str()?;
-    let receipt = object.get("receipt").or_else(|| object.get("lease")).and_then(Value::as_str).unwrap_or(id);
-    Some((id.to_owned(), receipt.to_owned()))
+    Some((object.get("id")?.as_str()?.to_owned(), object.get("token")?.as_str()?.to_owned()))
 }
 
 /// Echoes stdin, with who answers.

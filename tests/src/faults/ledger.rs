@@ -80,7 +80,7 @@ impl Ledger {
                     }
                 }
                 ["recv"] => recv_began = at,
-                ["recv-failed", outcome, ref said @ ..] if outcome != "1" && outcome != "killed" => {
+                ["recv-failed", outcome, ref said @ ..] if !matches!(outcome, "124" | "killed") => {
                     self.failed("recv", outcome, &said.join(" "));
                 }
                 ["got", id] => self.received.entry(id.to_owned()).or_default().got.push(recv_began),
