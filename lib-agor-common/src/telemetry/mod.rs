@@ -81,7 +81,7 @@ impl TelemetryGuard {
 impl Drop for TelemetryGuard {
     fn drop(&mut self) {
         if ON.swap(false, Ordering::Relaxed)
-            && let Some(pipeline) = PIPELINE.get()
+            && let Some(pipeline) = PIPELINE.get().filter(|pipeline| pipeline.is_mine())
         {
             pipeline.close(PATIENCE, std::thread::panicking().then_some("panic"));
             signals::unwatch();

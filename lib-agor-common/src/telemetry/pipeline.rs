@@ -93,6 +93,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     base: String,
+    /// The process that this belongs to: a forked child has no worker, and locks in an unknown state.
+    pid: u32,
     sender: Sender,
     interval: Duration,
     metric_interval: Duration,
@@ -107,6 +109,7 @@ impl Pipeline {
     pub(super) fn new(early_warning: bool, settings: &Settings) -> Pipeline {
         Pipeline {
             base: settings.base.clone(),
+            pid: std::process::id(),
             sender: Sender::new(settings),
             interval: settings.interval,
             metric_interval: settings.metric_interval,
@@ -129,12 +132,17 @@ impl Pipeline {
         }
     }
 
+    /// Whether this is the process that started it.
+    pub(super) fn is_mine(&self) -> bool {
+        std::process::id() == self.pid
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn log(&self, record: LogRecord) {
-        if !self.sender.wants(Signal::Logs) {
+        if !self.sender.wants(Signal::Logs) || !self.is_mine() {
             return;
         }
         let mut state = self.lock();
@@ -150,7 +158,7 @@ impl Pipeline {
     }
 
     pub(super) fn with_metrics(&self, f: impl FnOnce(&mut Metrics)) {
-        if self.sender.wants(Signal::Metrics) {
+        if self.sender.wants(Signal::Metrics) && self.is_mine() {
             let mut state = self.lock();
             if !state.closed {
                 f(&mut state.metrics);
@@ -349,7 +357,9 @@ pub(super) struct Processor(pub(super) &'static Pipeline);
 impl SpanProcessor for Processor {
     fn on_start(&self, span: &mut Span, _: &Context) {
         // A signal may end the process before the span ends: what is known of it now is kept until then.
-        if let Some(data) = span.exported_data() {
+        if self.0.is_mine()
+            && let Some(data) = span.exported_data()
+        {
             let mut state = self.0.lock();
             if state.open.len() < OPEN {
                 state.open.insert(data.span_context.span_id(), data);
@@ -358,7 +368,7 @@ impl SpanProcessor for Processor {
     }
 
     fn on_end(&self, span: SpanData) {
-        if self.0.sender.wants(Signal::Traces) && span.span_context.is_sampled() {
+        if self.0.is_mine() && self.0.sender.wants(Signal::Traces) && span.span_context.is_sampled() {
             self.0.span(span);
         }
     }

@@ -1,5 +1,5 @@
 //! A collector that a test owns: takes OTLP/HTTP on loopback, keeps what it got, misbehaves on request.
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses its own part of this helper")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
