@@ -249,7 +249,6 @@ fn resource(tool: &str, var: Lookup<'_>, complaints: &mut Vec<String>) -> Vec<(S
         ("service.namespace".into(), "agor".into()),
         ("service.version".into(), crate::VERSION.into()),
         ("service.instance.id".into(), instance_id()),
-        ("process.pid".into(), std::process::id().to_string()),
         ("process.executable.name".into(), tool.into()),
         ("host.name".into(), rustix::system::uname().nodename().to_string_lossy().into_owned()),
         ("telemetry.sdk.name".into(), "opentelemetry".into()),

@@ -73,6 +73,11 @@ impl Sender {
         let redactor = Redactor::new(settings.value_limit, settings.attribute_limit);
         let mut attributes: Vec<KeyValue> =
             settings.resource.iter().map(|(key, value)| key_value(key, value)).collect();
+        attributes.push(KeyValue {
+            key: "process.pid".to_owned(),
+            value: Some(AnyValue { value: Some(Value::IntValue(std::process::id().into())) }),
+            ..KeyValue::default()
+        });
         redactor.attributes(&mut attributes);
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
