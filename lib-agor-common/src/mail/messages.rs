@@ -41,6 +41,8 @@ pub struct Message {
     pub thread: Option<String>,
     /// The earlier message that it replaces.
     pub supersedes: Option<String>,
+    /// The later message that replaces it.
+    pub superseded_by: Option<String>,
     /// The channel that it was posted to.
     pub channel: Option<String>,
     /// `base64` or nothing.
@@ -59,6 +61,8 @@ pub struct Message {
     pub deliveries: i64,
     /// Until when it is leased, ms.
     pub lease_until_ms: Option<i64>,
+    /// The fencing token of the last lease.
+    pub lease_token: Option<String>,
     /// Who leased it: a pid and its command.
     pub lease_holder: Option<String>,
     /// When it was acknowledged, ms; unknown for an older client's acknowledgement.
@@ -115,6 +119,7 @@ impl Message {
             priority: value::integer(row, "priority")?.unwrap_or(0),
             thread: value::optional(row, "thread_id")?,
             supersedes: value::optional(row, "supersedes")?,
+            superseded_by: value::optional(row, "superseded_by")?,
             channel: value::optional(row, "channel_id")?,
             encoding: value::optional(row, "encoding")?,
             kind: value::optional(row, "kind")?,
@@ -124,6 +129,7 @@ impl Message {
             traceparent: value::optional(row, "traceparent")?,
             deliveries: value::integer(row, "deliveries")?.unwrap_or(0),
             lease_until_ms: value::integer(row, "lease_until_ms")?,
+            lease_token: value::optional(row, "lease_token")?,
             lease_holder: value::optional(row, "lease_holder")?,
             acked_ms: value::integer(row, "acked_ms")?,
         })

@@ -1,0 +1,99 @@
+//! `watch`: messages as they arrive, without a lease.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Instant;
+
+use agor_common::Exit;
+use agor_common::db::Db;
+use agor_common::db::rusqlite::params;
+use agor_common::mail::messages::Message;
+use agor_common::{text, time};
+use serde_json::json;
+
+use super::inbox::arrive;
+use crate::app::{self, App, Done};
+use crate::error::Error;
+use crate::receive::AVAILABLE;
+use crate::{cli, show, wake};
+
+/// Which file is open: a database that was replaced by another must not be watched on.
+fn identity(app: &App) -> Option<(u64, u64)> {
+    std::fs::metadata(app.path()).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Prints what is unread, then what arrives. At least once: with `--ack` a message is marked read only when
+/// it is out, so that one that was printed just before a kill is printed again.
+pub fn watch(app: &mut App, args: &cli::Watch) -> Done<Exit> {
+    let until = args.timeout.map(|timeout| Instant::now() + timeout);
+    let mut file = identity(app);
+    let mut db = app.write_or_read()?;
+    let me = arrive(app, &mut db)?;
+    let mut waiter = wake::Waiter::new(&me);
+    // Shown in this run already. What is acknowledged elsewhere leaves the inbox and with it this set.
+    let mut shown = std::collections::HashSet::new();
+    let mut printed = 0;
+    loop {
+        let found = news(&db, &me)?;
+        let present: std::collections::HashSet<String> = found.iter().map(|one| one.id.clone()).collect();
+        shown.retain(|id| present.contains(id));
+        for message in found {
+            if shown.contains(&message.id) {
+                continue;
+            }
+            print(app, &message)?;
+            printed += 1;
+            if args.ack {
+                acknowledge(&mut db, &me, &message)?;
+            }
+            shown.insert(message.id);
+            if args.max.is_some_and(|max| printed >= max) {
+                return Ok(Exit::OK);
+            }
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(Exit::OK);
+        }
+        waiter.wait(until);
+        let now = identity(app);
+        if now != file {
+            if now.is_none() {
+                return Err(Error::Unavailable(format!(
+                    "watch {}: the database is gone",
+                    app.path().display()
+                )));
+            }
+            db = app.write_or_read()?;
+            file = now;
+        }
+    }
+}
+
+fn news(db: &Db, me: &str) -> Done<Vec<Message>> {
+    let sql = format!("SELECT * FROM messages WHERE {AVAILABLE} ORDER BY priority DESC, seq LIMIT 10000");
+    let mut rows = db.conn().prepare_cached(&sql)?;
+    Ok(rows.query_map(params![me, time::now_ms()], Message::read)?.collect::<Result<_, _>>()?)
+}
+
+fn print(app: &mut App, message: &Message) -> Done {
+    let now = time::now_ms();
+    if app.json {
+        let body = show::message(message, now);
+        return app.object(&body);
+    }
+    let from = text::single_line(&message.from);
+    app.line(format!("{} {from}: {}", time::rfc3339_ms(message.sent_ms), show::preview(message, 2000)))?;
+    Ok(app.out.flush()?)
+}
+
+fn acknowledge(db: &mut Db, me: &str, message: &Message) -> Done {
+    db.write(|tx| -> Done {
+        let done = tx.execute(
+            "UPDATE messages SET read = 1, acked_ms = ?2 WHERE id = ?1 AND read = 0 AND coalesce(lease_until_ms, 0) <= ?2",
+            params![message.id, time::now_ms()],
+        )?;
+        if done > 0 {
+            app::audit(tx, me, "read", &json!({ "ids": [message.id] }))?;
+        }
+        Ok(())
+    })
+}

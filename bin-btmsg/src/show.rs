@@ -1,0 +1,186 @@
+//! Messages and dead letters as text and as JSON.
+
+use std::time::Duration;
+
+use agor_common::mail::dead::Letter;
+use agor_common::mail::messages::{Message, State};
+use agor_common::{text, time};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+/// A moment as JSON, null for none.
+pub fn moment(ms: Option<i64>) -> Value {
+    ms.map_or(Value::Null, |ms| json!(time::rfc3339_ms(ms)))
+}
+
+/// Milliseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "a span of time, not a sum of money")]
+pub fn seconds(ms: i64) -> Value {
+    json!(ms as f64 / 1000.0)
+}
+
+/// `3 min ago`, and the future as `in 3 min`.
+pub fn ago(ms: i64, now_ms: i64) -> String {
+    let past = now_ms.saturating_sub(ms);
+    let span = time::human(Duration::from_millis(past.unsigned_abs()));
+    if past < 0 { format!("in {span}") } else { format!("{span} ago") }
+}
+
+/// low, normal, high, urgent, or the number that an older client stored.
+pub fn priority(number: i64) -> String {
+    match number {
+        -1 => "low".into(),
+        0 => "normal".into(),
+        1 => "high".into(),
+        2 => "urgent".into(),
+        other => other.to_string(),
+    }
+}
+
+/// A message as a JSON object without its schema.
+pub fn message(message: &Message, now_ms: i64) -> Value {
+    let mut value = json!({
+        "id": message.id, "from": message.from, "to": message.to, "text": message.body,
+        "subject": message.subject, "priority": priority(message.priority), "thread": message.thread,
+        "reply_to": message.reply_to, "channel": message.channel, "supersedes": message.supersedes,
+        "kind": message.kind, "state": message.state(now_ms).word(), "sent_at": time::rfc3339_ms(message.sent_ms),
+        "seq": message.seq, "deliveries": message.deliveries,
+    });
+    let mut add = |key: &str, set: Value| {
+        if !set.is_null()
+            && let Some(object) = value.as_object_mut()
+        {
+            object.insert(key.into(), set);
+        }
+    };
+    add("encoding", json!(message.encoding));
+    add("not_before", moment(message.not_before_ms));
+    add("expires_at", moment(message.expires_ms));
+    add("acked_at", moment(message.acked_ms));
+    add("traceparent", json!(message.traceparent));
+    add("superseded_by", json!(message.superseded_by));
+    if !message.valid {
+        add("invalid_utf8", json!(true));
+    }
+    if message.state(now_ms) == State::Leased {
+        add("lease_until", moment(message.lease_until_ms));
+        add("lease_holder", json!(message.lease_holder));
+    }
+    value
+}
+
+/// The first words of a message on one line.
+pub fn preview(message: &Message, max: usize) -> String {
+    body_preview(message.subject.as_deref(), &message.body, message.encoding.as_deref(), message.valid, max)
+}
+
+fn body_preview(
+    subject: Option<&str>,
+    body: &str,
+    encoding: Option<&str>,
+    valid: bool,
+    max: usize,
+) -> String {
+    let mut line = String::new();
+    if !valid {
+        line.push_str("[invalid UTF-8] ");
+    }
+    if let Some(subject) = subject {
+        line.push_str(&text::preview(subject, max));
+        line.push_str(": ");
+    }
+    match encoding {
+        Some(encoding) => {
+            line.push_str(&format!("[{} bytes of {encoding}]", body.len()));
+        }
+        None => line.push_str(&text::preview(body, max)),
+    }
+    line
+}
+
+/// A message whole, as text.
+pub fn whole(message: &Message, now_ms: i64) -> String {
+    let mut lines = vec![
+        format!("id:      {}", text::single_line(&message.id)),
+        format!("from:    {}", text::single_line(&message.from)),
+        format!("to:      {}", text::single_line(&message.to)),
+        format!("sent:    {} ({})", time::rfc3339_ms(message.sent_ms), ago(message.sent_ms, now_ms)),
+        format!("state:   {}", message.state(now_ms).word()),
+    ];
+    let mut add = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            lines.push(format!("{:<9}{}", format!("{name}:"), text::single_line(value)));
+        }
+    };
+    add("subject", message.subject.as_deref());
+    if message.priority != 0 {
+        add("priority", Some(&priority(message.priority)));
+    }
+    add("channel", message.channel.as_deref());
+    add("thread", message.thread.as_deref());
+    add("reply to", message.reply_to.as_deref());
+    add("replaces", message.supersedes.as_deref());
+    add("replaced", message.superseded_by.as_deref());
+    add("encoding", message.encoding.as_deref());
+    if !message.valid {
+        add("note", Some("the stored text is not valid UTF-8; \u{fffd} stands for what is not"));
+    }
+    lines.push(String::new());
+    lines.push(text::terminal(&message.body).into_owned());
+    lines.join("\n")
+}
+
+/// A dead letter as a JSON object without its schema.
+pub fn letter(letter: &Letter) -> Value {
+    json!({
+        "id": letter.id, "message_id": letter.message_id, "from": letter.from, "to": letter.to,
+        "text": letter.body, "encoding": letter.encoding, "subject": letter.subject,
+        "reason": letter.reason, "error": letter.error, "dead_at": time::rfc3339_ms(letter.dead_ms),
+        "sent_at": time::rfc3339_ms(letter.sent_ms), "attempts": letter.attempts,
+        "redriven_at": moment(letter.redriven_ms), "redriven_by": letter.redriven_by,
+        "redriven_to": letter.redriven_to, "purged_at": moment(letter.purged_ms),
+        "expires_at": moment(letter.expires_ms), "waiting": letter.is_open(), "valid_utf8": letter.valid,
+    })
+}
+
+/// The first words of a dead letter on one line.
+pub fn letter_preview(letter: &Letter, max: usize) -> String {
+    if letter.purged_ms.is_some() {
+        return "[purged]".into();
+    }
+    body_preview(letter.subject.as_deref(), &letter.body, letter.encoding.as_deref(), letter.valid, max)
+}
+
+/// A table without lines; the last column takes what is left of a terminal.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row.iter().map(|cell| text::single_line(cell)).collect::<Vec<_>>());
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| cut(line.trim_end(), width)).collect();
+    lines.join("\n")
+}
+
+fn cut(line: &str, width: Option<u16>) -> String {
+    match width {
+        Some(width) if line.chars().count() > usize::from(width) => {
+            let mut cut: String = line.chars().take(usize::from(width).saturating_sub(1)).collect();
+            cut.push('…');
+            cut
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// The terminal's width, when stdout is one.
+pub fn width(out: &agor_common::output::Out) -> Option<u16> {
+    if !out.is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col).filter(|width| *width > 20)
+}
