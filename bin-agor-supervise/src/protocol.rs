@@ -27,6 +27,8 @@ pub(crate) enum Command {
         stdout: Option<OwnedFd>,
         /// Its stderr, if it is not ours.
         stderr: Option<OwnedFd>,
+        /// Whether it gets the terminal.
+        foreground: bool,
     },
     /// Send a signal to the command's process group, or to the command alone.
     Signal {
@@ -88,8 +90,9 @@ pub(crate) fn send_command(
     fds: (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>),
 ) -> Result<(), Errno> {
     let (mut bytes, out, err) = match command {
-        Command::Spawn { env, .. } => {
-            let mut bytes = put(&[1, i64::from(fds.0.is_some()), i64::from(fds.1.is_some())]);
+        Command::Spawn { env, foreground, .. } => {
+            let (out, err) = (i64::from(fds.0.is_some()), i64::from(fds.1.is_some()));
+            let mut bytes = put(&[1, out, err, i64::from(*foreground)]);
             bytes.extend_from_slice(env);
             (bytes, fds.0, fds.1)
         }
@@ -128,7 +131,8 @@ pub(crate) fn receive_command(socket: impl AsFd) -> Result<Option<Command>, Errn
         1 => {
             let stdout = (get(&bytes, 1) != 0).then(|| fds.next()).flatten();
             let stderr = (get(&bytes, 2) != 0).then(|| fds.next()).flatten();
-            Command::Spawn { env: bytes[HEAD..got].to_vec(), stdout, stderr }
+            let foreground = get(&bytes, 3) != 0;
+            Command::Spawn { env: bytes[HEAD..got].to_vec(), stdout, stderr, foreground }
         }
         2 => Command::Signal { signal: small(get(&bytes, 1)), group: get(&bytes, 2) != 0 },
         _ => Command::Kill,
@@ -140,9 +144,15 @@ pub(crate) fn send_report(socket: impl AsFd, report: Report) -> Result<(), Errno
     let bytes = match report {
         Report::Started(pid) => put(&[1, i64::from(pid)]),
         Report::NotStarted { errno, exec } => put(&[2, i64::from(errno), i64::from(exec)]),
-        Report::Exited { ended, at_ns, stuck } => {
-            put(&[3, i64::from(ended.status), ended.max_rss_kib, ended.user_us, ended.system_us, at_ns, stuck])
-        }
+        Report::Exited { ended, at_ns, stuck } => put(&[
+            3,
+            i64::from(ended.status),
+            ended.max_rss_kib,
+            ended.user_us,
+            ended.system_us,
+            at_ns,
+            stuck,
+        ]),
         Report::Stopped(stopped) => put(&[4, i64::from(stopped)]),
     };
     rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL)?;
@@ -196,10 +206,11 @@ mod tests {
     fn commands_and_descriptors_arrive() {
         let (a, b) = pair();
         let (read, write) = rustix::pipe::pipe().unwrap();
-        let command = Command::Spawn { env: b"A=1\0".to_vec(), stdout: None, stderr: None };
+        let command = Command::Spawn { env: b"A=1\0".to_vec(), stdout: None, stderr: None, foreground: true };
         send_command(&a, &command, (None, Some(write.as_fd()))).unwrap();
         drop(write);
-        let Some(Command::Spawn { env, stdout: None, stderr: Some(stderr) }) = receive_command(&b).unwrap()
+        let Some(Command::Spawn { env, stdout: None, stderr: Some(stderr), foreground: true }) =
+            receive_command(&b).unwrap()
         else {
             panic!("not what was sent");
         };
@@ -208,10 +219,7 @@ mod tests {
         let mut byte = [0];
         assert_eq!(rustix::io::read(&read, &mut byte), Ok(1));
         send_command(&a, &Command::Signal { signal: 15, group: true }, (None, None)).unwrap();
-        assert!(matches!(
-            receive_command(&b).unwrap(),
-            Some(Command::Signal { signal: 15, group: true })
-        ));
+        assert!(matches!(receive_command(&b).unwrap(), Some(Command::Signal { signal: 15, group: true })));
         drop(a);
         assert!(receive_command(&b).unwrap().is_none());
     }

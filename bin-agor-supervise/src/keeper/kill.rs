@@ -68,7 +68,7 @@ impl Isolation {
 }
 
 /// Our children: from the kernel's list, or, where it has none (CONFIG_PROC_CHILDREN), by looking at all.
-fn children() -> Vec<Pid> {
+pub(super) fn children() -> Vec<Pid> {
     let me = getpid().as_raw_nonzero().get();
     if let Ok(list) = fs::read_to_string(format!("/proc/{me}/task/{me}/children")) {
         return list
@@ -92,12 +92,11 @@ fn parent_of(pid: i32) -> Option<i32> {
     rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-
 /// Closes what the keeper has of the supervisor's: everything from 3 up that would not survive an exec,
 /// but for its own. What the caller meant the command to inherit stays.
 pub(super) fn close_others(setup: &Setup) {
     let mut keep: Vec<RawFd> = vec![setup.socket.as_raw_fd()];
-    keep.extend(setup.keep.iter().map(|fd| fd.as_raw_fd()));
+    keep.extend(setup.keep.iter().map(rustix::fd::AsRawFd::as_raw_fd));
     keep.extend(setup.template.terminal);
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<RawFd> =

@@ -6,9 +6,10 @@
 //! decides, and never restarts anything.
 
 mod kill;
+pub(crate) mod launch;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -55,9 +56,9 @@ struct Keeper {
 /// The keeper's life, in a process of its own. Signals are blocked already.
 pub(crate) fn run(setup: Setup) -> u8 {
     title::set("agor-keeper");
-    let own_group = rustix::process::setpgid(None, None);
-    // It is the leader of a session, or cannot be: either way it is not in the supervisor's group.
-    drop(own_group);
+    // Out of the supervisor's group, so that a signal for that group does not take the keeper along. As the
+    // init of a namespace it may lead one already, which is as good.
+    let _ = rustix::process::setpgid(None, None);
     if rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_err() {
         return 71;
     }
@@ -75,10 +76,8 @@ impl Keeper {
                 Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
             });
             let (supervisor, children) = {
-                let mut fds = [
-                    PollFd::new(&self.setup.socket, PollFlags::IN),
-                    PollFd::new(signals, PollFlags::IN),
-                ];
+                let mut fds =
+                    [PollFd::new(&self.setup.socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
                 // An interrupted or failed poll is an empty one; everything below copes with that.
                 let _ = poll(&mut fds, timeout.as_ref());
                 (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
@@ -109,8 +108,8 @@ impl Keeper {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Spawn { env, stdout, stderr } => {
-                let report = self.spawn(&env, stdout.as_ref(), stderr.as_ref());
+            Command::Spawn { env, stdout, stderr, foreground } => {
+                let report = self.spawn(&env, stdout.as_ref(), stderr.as_ref(), foreground);
                 drop((stdout, stderr));
                 self.report(report);
                 // It may have ended before its SIGCHLD could be told from the one of a helper.
@@ -122,19 +121,26 @@ impl Keeper {
                 };
                 if let Some(child) = self.child.and_then(Pid::from_raw) {
                     // Not reaped yet, so the number is still this child's, alive or not.
-                    let _ = if group { kill_process_group(child, signal) } else { kill_process(child, signal) };
+                    let _ =
+                        if group { kill_process_group(child, signal) } else { kill_process(child, signal) };
                 }
             }
             Command::Kill => self.kill_all(),
         }
     }
 
-    fn spawn(&mut self, overrides: &[u8], stdout: Option<&OwnedFd>, stderr: Option<&OwnedFd>) -> Report {
-        let mut once = Once { env: merge(&self.setup.env, overrides), ..Once::default() };
-        once.stdout = stdout.map(|fd| fd.as_raw_fd());
-        once.stderr = stderr.map(|fd| fd.as_raw_fd());
+    fn spawn(
+        &mut self,
+        overrides: &[u8],
+        stdout: Option<&OwnedFd>,
+        stderr: Option<&OwnedFd>,
+        foreground: bool,
+    ) -> Report {
+        let mut once = Once { env: merge(&self.setup.env, overrides), foreground, ..Once::default() };
+        once.stdout = stdout.map(rustix::fd::AsRawFd::as_raw_fd);
+        once.stderr = stderr.map(rustix::fd::AsRawFd::as_raw_fd);
         let cgroup = self.setup.isolation.entrance();
-        once.cgroup = cgroup.as_ref().map(|fd| fd.as_raw_fd());
+        once.cgroup = cgroup.as_ref().map(rustix::fd::AsRawFd::as_raw_fd);
         match spawn::spawn(&self.setup.template, &once, &mut self.stack) {
             Ok(pid) => {
                 self.child = Some(pid);

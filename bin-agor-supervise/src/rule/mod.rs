@@ -231,8 +231,14 @@ impl State {
     /// One step. Timers that were due before `now` take effect first.
     pub(crate) fn step(mut self, rule: &Rule, event: Event, now: Moment) -> (State, Vec<Action>) {
         let mut actions = Vec::new();
-        // A stop that arrives together with the end of a backoff comes first: nothing is started any more.
-        if !(matches!(event, Event::Stop(_)) && matches!(self.phase, Phase::Backoff { .. })) {
+        let overtaken = match event {
+            // A stop that arrives together with the end of a backoff: nothing is started any more.
+            Event::Stop(_) => matches!(self.phase, Phase::Backoff { .. }),
+            // It ended just when it was to be killed.
+            Event::Exited(..) => matches!(self.phase, Phase::Ending { .. }),
+            _ => false,
+        };
+        if !overtaken {
             self.timers(rule, now, &mut actions);
         }
         match event {
@@ -298,7 +304,10 @@ impl State {
 
     fn stop(&mut self, rule: &Rule, signal: u8, now: Moment, actions: &mut Vec<Action>) {
         match &mut self.phase {
-            Phase::Idle | Phase::Backoff { .. } | Phase::Held => {
+            Phase::Idle | Phase::Backoff { .. } => {
+                self.finish(Outcome::Stopped { exit: None, killed: false }, actions);
+            }
+            Phase::Held => {
                 let exit = self.last;
                 self.finish(Outcome::Stopped { exit, killed: false }, actions);
             }
@@ -340,8 +349,8 @@ impl State {
             }
             Phase::Ending { .. } => self.failed(rule, exit, now, actions),
             Phase::Starting { .. } | Phase::Up { .. } => {
-                let success = matches!(exit, Exit::Code(_) | Exit::Signal(_))
-                    && rule.success.contains(&exit.status());
+                let success =
+                    matches!(exit, Exit::Code(_) | Exit::Signal(_)) && rule.success.contains(&exit.status());
                 match manner {
                     Manner::Interrupted => self.finish(Outcome::Interrupted(exit), actions),
                     Manner::OutputClosed => self.finish(Outcome::Completed(0), actions),

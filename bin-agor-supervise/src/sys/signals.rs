@@ -26,9 +26,15 @@ pub(crate) fn block_all() -> io::Result<Mask> {
         let mut all: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
-        for fault in
-            [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS]
-        {
+        for fault in [
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGFPE,
+            libc::SIGILL,
+            libc::SIGABRT,
+            libc::SIGTRAP,
+            libc::SIGSYS,
+        ] {
             libc::sigdelset(&raw mut all, fault);
         }
         match libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) {
@@ -36,12 +42,6 @@ pub(crate) fn block_all() -> io::Result<Mask> {
             error => Err(io::Error::from_raw_os_error(error)),
         }
     }
-}
-
-/// Whether `signal` is in `mask`.
-pub(crate) fn is_blocked(mask: &Mask, signal: i32) -> bool {
-    // SAFETY: the set is initialised.
-    unsafe { libc::sigismember(&raw const mask.0, signal) == 1 }
 }
 
 /// A descriptor that yields every blocked signal.

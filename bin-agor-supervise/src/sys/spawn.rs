@@ -20,7 +20,7 @@ pub(crate) struct Template {
     pub(crate) mask: Mask,
     /// Whether the caller ignored SIGPIPE.
     pub(crate) pipe_ignored: bool,
-    /// The terminal to take over, when the command belongs in its foreground.
+    /// The terminal to take over, when the command is to be in its foreground.
     pub(crate) terminal: Option<RawFd>,
     /// Whether `LISTEN_PID` is to name the child (sd_listen_fds(3)).
     pub(crate) listen_pid: bool,
@@ -37,6 +37,8 @@ pub(crate) struct Once {
     pub(crate) stderr: Option<RawFd>,
     /// A `cgroup.procs` file to join.
     pub(crate) cgroup: Option<RawFd>,
+    /// Whether it takes the terminal over.
+    pub(crate) foreground: bool,
 }
 
 /// Why there is no child.
@@ -100,7 +102,7 @@ pub(crate) fn spawn(template: &Template, once: &Once, stack: &mut Stack) -> Resu
         listen,
         mask: template.mask.0,
         pipe_ignored: template.pipe_ignored,
-        terminal: template.terminal,
+        terminal: template.terminal.filter(|_| once.foreground),
         stdout: once.stdout,
         stderr: once.stderr,
         cgroup: once.cgroup,

@@ -1,0 +1,18 @@
+//! `agor-supervise [OPTIONS] -- COMMAND [ARG]…`
+
+use agor_common::{Exit, telemetry};
+
+use crate::cli::RunArgs;
+use crate::error::SuperviseError;
+use crate::sys::signals;
+use crate::{config, engine};
+
+/// Supervises a command until it is over.
+pub(crate) fn run(args: RunArgs) -> Result<Exit, SuperviseError> {
+    // Before anything else: from here on no signal ends us without the command.
+    let inherited =
+        signals::block_all().map_err(|source| SuperviseError::System { what: "block signals", source })?;
+    let config = config::of(args, rustix::process::getpid().as_raw_nonzero().get())?;
+    let _telemetry = telemetry::init(crate::TOOL, telemetry::Kind::LongRunning);
+    engine::run(config, inherited)
+}

@@ -1,0 +1,204 @@
+//! Telling everybody how it is: the state file, the databases, our manager, hooks, traces, and stderr.
+
+use std::time::Duration;
+
+use agor_common::sessions::Health;
+use agor_common::{output, telemetry, time};
+use serde_json::{Value, json};
+
+use super::Engine;
+use crate::clock;
+use crate::command;
+use crate::place;
+use crate::recorder::Note;
+use crate::rule::{Cause, Exit, Moment, Outcome, Phase};
+
+impl Engine {
+    /// Health, as of now.
+    pub(super) fn health(&self) -> Health {
+        let rule = &self.config.rule;
+        let attempt = self.state.attempts(rule);
+        let restarting = |next_retry_ms: i64| Health::Restarting {
+            attempt,
+            next_retry_ms,
+            max_attempts: rule.max_attempts,
+        };
+        let failed =
+            || Health::Failed { attempts: attempt, last_error: self.run.error.clone().unwrap_or_default() };
+        match self.state.phase {
+            Phase::Idle => Health::Healthy,
+            Phase::Starting { .. } if attempt == 0 && !rule.ready && self.run.incarnation <= 1 => {
+                Health::Healthy
+            }
+            Phase::Starting { .. } => restarting(time::now_ms()),
+            Phase::Up { .. } | Phase::Ending { cause: Cause::Stop, .. } => Health::Healthy,
+            Phase::Ending { .. } => restarting(time::now_ms()),
+            Phase::Backoff { until } => {
+                let left = until.saturating_sub(clock::now());
+                restarting(time::now_ms() + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2))
+            }
+            Phase::Held | Phase::Over(Outcome::Failed(_)) => failed(),
+            Phase::Over(_) => Health::Stopped,
+        }
+    }
+
+    /// Brings the row up to date and hands it out.
+    pub(super) fn publish(&mut self) {
+        self.dirty = false;
+        self.run.health = self.health();
+        self.run.attempt = self.state.attempts(&self.config.rule);
+        self.run.updated_ms = time::now_ms();
+        if matches!(self.state.phase, Phase::Ending { cause: Cause::Stop, .. }) {
+            self.run.reason = Some("stopping".into());
+        } else if matches!(self.state.phase, Phase::Up { .. })
+            && !matches!(self.run.reason.as_deref(), Some("suspended" | "stalled"))
+        {
+            self.run.reason = None;
+        }
+        self.write_state();
+        self.note(Note::Run(Box::new(self.run.clone())));
+        self.tell_manager();
+        if telemetry::is_on() {
+            let value = f64::from(u8::from(self.run.health == Health::Healthy));
+            let attributes = [("agor.name", self.config.name.as_str()), ("state", self.run.health.word())];
+            telemetry::gauge("agor.supervise.health", "1", value, &attributes);
+        }
+    }
+
+    fn write_state(&mut self) {
+        let Some(place) = &self.place else { return };
+        let state = place::State {
+            schema: 1,
+            run: self.run.clone(),
+            failures: self.state.failures,
+            answers: self.answers.iter().cloned().collect(),
+        };
+        if let Err(error) = place.publish(&state) {
+            // Said once: the database has it too.
+            let name = &self.config.name;
+            output::warning(crate::TOOL, &format!("{name}: cannot write its state: {error}"));
+            self.place = None;
+        }
+    }
+
+    fn tell_manager(&mut self) {
+        let status = format!("STATUS={}: {}", self.config.name, crate::cmd::words(&self.run));
+        if self.run.health == Health::Healthy && !std::mem::replace(&mut self.told_ready, true) {
+            self.manager.tell(&format!("READY=1\n{status}"));
+        } else {
+            self.manager.tell(&status);
+        }
+        let ending = matches!(self.state.phase, Phase::Ending { cause: Cause::Stop, .. } | Phase::Over(_));
+        if ending && !std::mem::replace(&mut self.stopping_told, true) {
+            self.manager.tell("STOPPING=1");
+        }
+    }
+
+    /// Something for the databases. Before they are thought of at all, it waits.
+    pub(super) fn note(&mut self, note: Note) {
+        match &self.recorder {
+            Some(recorder) => recorder.note(note),
+            None => self.backlog.push(note),
+        }
+    }
+
+    /// An event for the hook and the trace.
+    pub(super) fn emit(&mut self, event: &str, more: &[(&str, Value)]) {
+        tracing::debug!(parent: &self.incarnation_span, agor.event = event, "{event}");
+        let mut object = json!({
+            "schema": 1,
+            "event": event,
+            "time": time::now_rfc3339(),
+            "name": self.config.name,
+            "agent": self.config.agent,
+            "health": self.health().word(),
+            "incarnation": self.run.incarnation,
+            "attempt": self.state.attempts(&self.config.rule),
+            "max_attempts": self.config.rule.max_attempts,
+        });
+        for (key, value) in more {
+            object[*key] = value.clone();
+        }
+        self.hooks.push(&object);
+    }
+
+    pub(super) fn phase_changed(&mut self) {
+        match self.state.phase {
+            Phase::Up { .. } => {
+                self.note(Note::Active);
+                self.emit("healthy", &[]);
+            }
+            Phase::Ending { cause: Cause::Stop, .. } => self.emit("stopping", &[]),
+            Phase::Over(outcome) => self.say_over(outcome),
+            _ => {}
+        }
+    }
+
+    /// It ended unexpectedly and will be back.
+    pub(super) fn say_crashed(&mut self, exit: Exit, delay: Duration, at: Moment) {
+        self.run.error.clone_from(&self.failure);
+        let failure = self.failure.clone().unwrap_or_else(|| command::describe(exit));
+        let attempt = self.state.attempts(&self.config.rule);
+        let of = match self.config.rule.max_attempts {
+            0 => String::new(),
+            max => format!(" of {max}"),
+        };
+        let first = failure.lines().next().unwrap_or_default().to_owned();
+        let (name, delay_text) = (&self.config.name, time::human(delay));
+        let line = format!("{name}: {first}; attempt {attempt}{of} in {delay_text}");
+        telemetry::set_error(&self.incarnation_span, "crash", &command::describe(exit));
+        if telemetry::is_on() {
+            // The same line on stderr, and an event of the span.
+            tracing::info!(
+                parent: &self.incarnation_span,
+                process.exit.status = exit.status(),
+                agor.backoff_s = delay.as_secs_f64(),
+                "{line}"
+            );
+        } else {
+            output::notice(crate::TOOL, &line);
+        }
+        let next = time::now_ms()
+            + i64::try_from((at + delay).saturating_sub(clock::now()).as_millis()).unwrap_or(0);
+        self.emit(
+            "crashed",
+            &[
+                ("exit", json!(command::describe(exit))),
+                ("last_error", json!(failure)),
+                ("delay_s", json!(delay.as_secs_f64())),
+                ("next_retry", json!(time::rfc3339_ms(next))),
+            ],
+        );
+    }
+
+    /// It is given up.
+    pub(super) fn say_gave_up(&mut self, exit: Exit) {
+        self.run.error.clone_from(&self.failure);
+        let failure = self.failure.clone().unwrap_or_else(|| command::describe(exit));
+        let first = failure.lines().next().unwrap_or_default().to_owned();
+        let attempts = self.state.attempts(&self.config.rule);
+        let name = self.config.name.clone();
+        let tries = match exit {
+            Exit::NoExec(_) => String::new(),
+            _ if attempts == 1 => " after 1 attempt".into(),
+            _ => format!(" after {attempts} attempts"),
+        };
+        output::error(crate::TOOL, &format!("{name}: failed{tries}: {first}"), None);
+        telemetry::set_error(&self.span, "failed", &command::describe(exit));
+        self.note(Note::Gone(true, format!("failed{tries}: {first}")));
+        self.emit("failed", &[("exit", json!(command::describe(exit))), ("last_error", json!(failure))]);
+    }
+
+    fn say_over(&mut self, outcome: Outcome) {
+        let (event, why) = match outcome {
+            Outcome::Completed(0) => ("completed", "completed".to_owned()),
+            Outcome::Completed(code) => ("completed", format!("completed with status {code}")),
+            Outcome::Stopped { killed: true, .. } => ("stopped", "stopped by SIGKILL".into()),
+            Outcome::Stopped { .. } => ("stopped", "stopped".into()),
+            Outcome::Interrupted(_) => ("stopped", "interrupted".into()),
+            Outcome::Failed(_) => return,
+        };
+        self.note(Note::Gone(false, why));
+        self.emit(event, &[]);
+    }
+}

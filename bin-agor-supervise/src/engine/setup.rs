@@ -1,0 +1,287 @@
+//! Everything before the first start, in the order that gets the command going soonest.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use agor_common::process::Identity;
+use agor_common::sessions::{Health, Supervised};
+use agor_common::{error, output, paths, telemetry, time};
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::Engine;
+use crate::cli::Stderr;
+use crate::clock;
+use crate::command;
+use crate::config::Config;
+use crate::error::SuperviseError;
+use crate::hooks::Hooks;
+use crate::keeper::launch::{self, Plan};
+use crate::liveness::{Limits, Liveness};
+use crate::logs::Log;
+use crate::mask::Mask;
+use crate::names::file_name;
+use crate::notify::{Listener, Manager};
+use crate::place::Place;
+use crate::pump::Pump;
+use crate::recorder::{Recorder, Target};
+use crate::rule::State;
+use crate::sys::{inherited, signals};
+use crate::terminal::Terminal;
+
+/// How much of stderr's end is kept for `last_error`.
+const TAIL: usize = 8 * 1024;
+
+/// Signals that the caller had ignored (nohup, a shell's background).
+pub(super) struct Ignored {
+    pub(super) hup: bool,
+    pub(super) int: bool,
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> SuperviseError {
+    move |source| SuperviseError::System { what, source }
+}
+
+/// The place of a name and the lock on it. Where the runtime directory cannot be used the command runs all
+/// the same, without orders and without a lock; only a name that somebody else has is refused.
+fn take_place(name: &str) -> Result<(Option<Place>, Option<OwnedFd>), SuperviseError> {
+    let place = Place::of(name, true).and_then(|place| {
+        let lock = place.lock(name)?;
+        Ok((place, lock))
+    });
+    match place {
+        Ok((place, lock)) => Ok((Some(place), Some(lock))),
+        Err(taken @ SuperviseError::Taken { .. }) => Err(taken),
+        Err(other) => {
+            let line = error::one_line(&other);
+            output::warning(crate::TOOL, &format!("no lock, no status and no orders: {line}"));
+            Ok((None, None))
+        }
+    }
+}
+
+/// The supervisor, ready to start the command.
+pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine, SuperviseError> {
+    let me = Identity::current();
+    let ignored = super::ignored();
+    let manager = Manager::from_env(me.pid);
+    let (place, lock) = take_place(&config.name)?;
+    let previous = place.as_ref().and_then(Place::read);
+    let lost = previous.filter(|state| state.run.ended_ms.is_none() && state.run.name == config.name);
+
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(io::Error::from)
+        .map_err(system("become a subreaper"))?;
+    let isolation = launch::choose(config.isolate, &config.name)?;
+    let terminal = Terminal::find();
+    let span = tracing::info_span!(
+        "supervise.run",
+        otel.kind = "internal",
+        process.command = %config.command[0].to_string_lossy(),
+        agor.name = %config.name,
+        agor.agent = config.agent.as_deref().unwrap_or_default(),
+    );
+    telemetry::parent_from_env(&span);
+
+    let program = config.command[0].clone();
+    let nul = || SuperviseError::Usage("an argument of the command has a NUL in it".into());
+    let candidates = command::candidates(&program, std::env::var_os("PATH").as_deref());
+    let plan = Plan {
+        candidates: candidates.into_iter().filter_map(command::c_string).collect(),
+        argv: config.command.iter().map(command::c_string).collect::<Option<_>>().ok_or_else(nul)?,
+        env: environment(&config, me.pid),
+        mask: inherited,
+        pipe_ignored: inherited::sigpipe_ignored(),
+        terminal: terminal.is_some(),
+        listen_pid: listens(me.pid),
+        isolation,
+        lock,
+    };
+    let keeper = plan.launch().map_err(|source| match plan.isolation {
+        crate::keeper::Isolation::Pid => SuperviseError::Isolation { what: "pid", source },
+        _ => SuperviseError::System { what: "start the keeper", source },
+    })?;
+
+    let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(|error| system("make an eventfd")(error.into()))?;
+    let signals = signals::descriptor().map_err(system("make a signalfd"))?;
+    let listener = match (&place, config.rule.ready || config.watchdog.is_some()) {
+        (Some(place), true) => {
+            Some(Listener::bind(&place.notify()).map_err(system("make the notify socket"))?)
+        }
+        (None, true) => {
+            let fallback = std::path::Path::new("/").join("x".repeat(200));
+            Some(Listener::bind(&fallback).map_err(system("make the notify socket"))?)
+        }
+        (_, false) => None,
+    };
+    let (out, err) = pumps(&config, &wake)?;
+    let mask = Mask::new(
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    );
+    let words: Vec<String> = config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let failures = lost.as_ref().map_or(0, |state| state.failures);
+    let now_ms = time::now_ms();
+    let run = Supervised {
+        name: config.name.clone(),
+        agent_id: config.agent.clone(),
+        run_id: uuid::Uuid::now_v7().to_string(),
+        command: mask.command(&words),
+        cwd: std::env::current_dir().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default(),
+        supervisor: me,
+        health: Health::Healthy,
+        attempt: failures,
+        max_attempts: config.rule.max_attempts,
+        error: None,
+        reason: None,
+        status_text: None,
+        isolation: plan.isolation.name().into(),
+        incarnation: lost.as_ref().map_or(0, |state| state.run.incarnation),
+        child: None,
+        child_since_ms: None,
+        last_exit: lost.as_ref().and_then(|state| state.run.last_exit.clone()),
+        restarts: lost.as_ref().map_or(0, |state| state.run.restarts),
+        started_ms: now_ms,
+        updated_ms: now_ms,
+        ended_ms: None,
+    };
+    let liveness = Liveness::new(Limits {
+        stall_after: config.stall_after,
+        watchdog: config.watchdog,
+        heartbeat: config.heartbeat,
+        agent: config.agent.is_some(),
+    });
+    Ok(Engine {
+        state: State::new(failures, config.seed),
+        hooks: Hooks::new(config.on_event.clone()),
+        config,
+        plan,
+        keeper: Some(keeper),
+        place,
+        run,
+        child: None,
+        pending_spawn: None,
+        pending_exit: None,
+        failure: None,
+        finished: None,
+        signals,
+        wake,
+        control: None,
+        orders: Vec::new(),
+        answers: VecDeque::new(),
+        listener,
+        manager_due: manager.watchdog.map(|every| clock::now() + every),
+        manager,
+        told_ready: false,
+        stopping_told: false,
+        liveness,
+        out,
+        err,
+        recorder: None,
+        backlog: Vec::new(),
+        terminal,
+        mask,
+        ignored,
+        span,
+        incarnation_span: tracing::Span::none(),
+        dirty: true,
+    })
+}
+
+/// The command's environment, but for what differs between incarnations. Our own manager's variables are
+/// not for it: it must not answer in our place.
+fn environment(config: &Config, pid: i32) -> Vec<std::ffi::CString> {
+    let listens = listens(pid);
+    let mut env: Vec<std::ffi::CString> = std::env::vars_os()
+        .filter(|(name, _)| match name.to_str() {
+            Some("NOTIFY_SOCKET" | "WATCHDOG_USEC" | "WATCHDOG_PID") => false,
+            Some("LISTEN_PID") => !listens,
+            Some("BTMSG_AGENT_ID") => config.agent.is_none(),
+            Some("AGOR_INCARNATION" | "AGOR_ATTEMPT" | "AGOR_LAST_EXIT") => false,
+            _ => true,
+        })
+        .filter_map(|(name, value)| {
+            let mut entry = name;
+            entry.push("=");
+            entry.push(value);
+            command::c_string(entry)
+        })
+        .collect();
+    env.extend(config.agent.as_ref().and_then(|agent| command::c_string(format!("BTMSG_AGENT_ID={agent}"))));
+    env
+}
+
+/// Whether sockets were passed to us (sd_listen_fds(3)), to be passed on.
+fn listens(pid: i32) -> bool {
+    std::env::var("LISTEN_PID").is_ok_and(|listener| listener == pid.to_string())
+}
+
+fn pumps(config: &Config, wake: &OwnedFd) -> Result<(Option<Pump>, Option<Pump>), SuperviseError> {
+    let observe = system("observe the command's output");
+    let log = |stream: &str| -> Result<Option<Log>, SuperviseError> {
+        let Some(logs) = &config.logs else { return Ok(None) };
+        let file = format!("{}.{stream}.log", file_name(&config.name));
+        Log::open(&logs.dir, &file, logs.max_size, logs.keep)
+            .map(Some)
+            .map_err(|source| SuperviseError::Place { path: logs.dir.join(file), source })
+    };
+    let duplicate = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
+    let start = |name: &str, fd: std::os::fd::BorrowedFd<'_>, keep, log| {
+        Pump::start(name, duplicate(fd)?, keep, log, wake.try_clone()?)
+    };
+    let capture = config.logs.is_some()
+        || match config.stderr {
+            Stderr::Capture => true,
+            Stderr::Inherit => false,
+            Stderr::Auto => !io::stderr().is_terminal(),
+        };
+    let out = config
+        .observe
+        .then(|| start("stdout", io::stdout().as_fd(), 1, log("out")?).map_err(&observe))
+        .transpose()?;
+    let err = capture
+        .then(|| start("stderr", io::stderr().as_fd(), TAIL, log("err")?).map_err(&observe))
+        .transpose()?;
+    Ok((out, err))
+}
+
+impl Engine {
+    /// What can wait until the command has been started: orders, and the databases.
+    pub(super) fn open_late(&mut self) {
+        if let Some(place) = &self.place {
+            match place.open_control() {
+                Ok(control) => self.control = Some(control),
+                Err(error) => {
+                    output::warning(crate::TOOL, &format!("no orders: {}", error::one_line(&error)));
+                }
+            }
+        }
+        let database = |path: Result<std::path::PathBuf, paths::PathError>| match path {
+            Ok(path) => Some(path),
+            Err(error) => {
+                output::warning(crate::TOOL, &format!("cannot record: {}", error::one_line(&error)));
+                None
+            }
+        };
+        let recorder = self.wake.try_clone().and_then(|wake| {
+            Recorder::start(Target {
+                sessions: database(paths::sessions_db()),
+                mail: self.config.agent.as_ref().and_then(|_| database(paths::mail_db())),
+                name: self.config.name.clone(),
+                run_id: self.run.run_id.clone(),
+                agent: self.config.agent.clone(),
+                wake,
+            })
+        });
+        match recorder {
+            Ok(recorder) => {
+                for note in self.backlog.drain(..) {
+                    recorder.note(note);
+                }
+                self.recorder = Some(recorder);
+            }
+            Err(error) => output::warning(crate::TOOL, &format!("cannot record: {error}")),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The databases, off the path on which a command is started again.
+//!
+//! One thread takes what is to be recorded, opens `sessions.db` (and `btmsg.db` for an agent) when there is
+//! something, writes it in one transaction, and lets go of the file. A database that is locked, full,
+//! corrupt, read-only or absent is said once on stderr and tried again; nothing here ever holds
+//! supervision up.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use agor_common::db::{Db, DbError, Durability, Options, set_deadline};
+use agor_common::mail::presence::{self, Clock};
+use agor_common::process::Identity;
+use agor_common::sessions::{self, IncarnationEnd, Supervised};
+use agor_common::{error, mail, output, time};
+
+/// What is kept while the database cannot be written; beyond it the oldest is given up.
+const BACKLOG: usize = 10_000;
+/// Between tries.
+const RETRY: [u64; 5] = [1, 2, 5, 15, 30];
+
+/// Something to record.
+#[derive(Debug, Clone)]
+pub(crate) enum Note {
+    /// The run as it is now. Only the latest matters.
+    Run(Box<Supervised>),
+    /// An incarnation began.
+    Started {
+        /// Its number.
+        incarnation: u64,
+        /// The attempt that it is.
+        attempt: u32,
+        /// Its process.
+        pid: Option<i32>,
+        /// When.
+        at_ms: i64,
+    },
+    /// An incarnation ended.
+    Ended {
+        /// Its number.
+        incarnation: u64,
+        /// How.
+        end: Box<IncarnationEnd>,
+    },
+    /// The agent runs.
+    Active,
+    /// The agent is gone, and why; `true` when it crashed.
+    Gone(bool, String),
+    /// The agent makes progress.
+    Beat,
+    /// How old is the agent's heartbeat? Answered in [`Answers`].
+    AskBeat,
+    /// Write what there is; nothing follows.
+    Finish,
+}
+
+/// What the thread found out.
+#[derive(Default)]
+pub(crate) struct Answers {
+    beat_age: Mutex<Option<Option<Duration>>>,
+}
+
+impl Answers {
+    /// The age of the last heartbeat, once it is known: `Some(None)` when there never was one.
+    pub(crate) fn take_beat_age(&self) -> Option<Option<Duration>> {
+        self.beat_age.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Where and for whom.
+pub(crate) struct Target {
+    /// `sessions.db`.
+    pub(crate) sessions: Option<PathBuf>,
+    /// `btmsg.db`.
+    pub(crate) mail: Option<PathBuf>,
+    /// The supervised name.
+    pub(crate) name: String,
+    /// The run.
+    pub(crate) run_id: String,
+    /// The agent.
+    pub(crate) agent: Option<String>,
+    /// Gets a count for every answer.
+    pub(crate) wake: OwnedFd,
+}
+
+/// The recording thread.
+pub(crate) struct Recorder {
+    sender: Sender<Note>,
+    done: Receiver<()>,
+    /// What it found out.
+    pub(crate) answers: Arc<Answers>,
+}
+
+impl Recorder {
+    /// Starts it.
+    pub(crate) fn start(target: Target) -> std::io::Result<Recorder> {
+        let (sender, receiver) = channel();
+        let (finished, done) = channel();
+        let answers = Arc::new(Answers::default());
+        let worker = Worker {
+            target,
+            answers: answers.clone(),
+            run: None,
+            events: VecDeque::new(),
+            mail: VecDeque::new(),
+            closed_lost: false,
+            complained: [None, None],
+        };
+        std::thread::Builder::new().name("recorder".into()).stack_size(512 * 1024).spawn(move || {
+            worker.run(&receiver);
+            // Nobody waits any more when this fails.
+            let _ = finished.send(());
+        })?;
+        Ok(Recorder { sender, done, answers })
+    }
+
+    /// Records something, some time soon.
+    pub(crate) fn note(&self, note: Note) {
+        // A thread that is gone cannot be told; supervision goes on without a record.
+        let _ = self.sender.send(note);
+    }
+
+    /// Writes what is left; false when that takes longer than `patience`.
+    pub(crate) fn finish(self, patience: Duration) -> bool {
+        self.note(Note::Finish);
+        self.done.recv_timeout(patience).is_ok()
+    }
+}
+
+struct Worker {
+    target: Target,
+    answers: Arc<Answers>,
+    run: Option<Box<Supervised>>,
+    events: VecDeque<Note>,
+    mail: VecDeque<Note>,
+    closed_lost: bool,
+    complained: [Option<String>; 2],
+}
+
+impl Worker {
+    fn run(mut self, notes: &Receiver<Note>) {
+        // Shorter than elsewhere: what cannot be written now is tried again anyway.
+        set_deadline(Duration::from_secs(2));
+        let mut failures = 0usize;
+        let mut finishing = false;
+        loop {
+            let pending = self.run.is_some() || !self.events.is_empty() || !self.mail.is_empty();
+            if finishing && (!pending || failures > 0) {
+                return;
+            }
+            let note = if pending {
+                let wait = Duration::from_secs(RETRY[failures.saturating_sub(1).min(RETRY.len() - 1)]);
+                notes.recv_timeout(if failures == 0 { Duration::ZERO } else { wait })
+            } else {
+                notes.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match note {
+                Ok(note) => {
+                    finishing |= self.take(note);
+                    while let Ok(note) = notes.try_recv() {
+                        finishing |= self.take(note);
+                    }
+                    if failures > 0 && !finishing {
+                        // Not before its time: a broken database is not worth a try per event.
+                        let until = Instant::now() + Duration::from_millis(500);
+                        while let Ok(note) =
+                            notes.recv_timeout(until.saturating_duration_since(Instant::now()))
+                        {
+                            finishing |= self.take(note);
+                            if finishing {
+                                break;
+                            }
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => finishing = true,
+            }
+            let written = self.write_sessions();
+            let sent = self.write_mail();
+            failures = if written && sent { 0 } else { failures + 1 };
+        }
+    }
+
+    /// Files a note; true for [`Note::Finish`].
+    fn take(&mut self, note: Note) -> bool {
+        match note {
+            Note::Run(run) => self.run = Some(run),
+            Note::Started { .. } | Note::Ended { .. } => self.events.push_back(note),
+            Note::AskBeat | Note::Active | Note::Gone(..) | Note::Beat => {
+                if self.target.agent.is_some() {
+                    self.mail.push_back(note);
+                }
+            }
+            Note::Finish => return true,
+        }
+        for queue in [&mut self.events, &mut self.mail] {
+            if queue.len() > BACKLOG {
+                queue.pop_front();
+            }
+        }
+        false
+    }
+
+    fn write_sessions(&mut self) -> bool {
+        if self.run.is_none() && self.events.is_empty() {
+            return true;
+        }
+        let Some(path) = self.target.sessions.clone() else {
+            self.run = None;
+            self.events.clear();
+            return true;
+        };
+        let (name, run_id) = (self.target.name.as_str(), self.target.run_id.as_str());
+        let result = open(|options| sessions::open(&path, options)).and_then(|mut db| {
+            let sqlite = |error| DbError::from_sqlite(&path, error);
+            db.write(|tx| {
+                if !self.closed_lost {
+                    sessions::close_lost(tx, name, run_id, time::now_ms()).map_err(sqlite)?;
+                }
+                for event in &self.events {
+                    match event {
+                        Note::Started { incarnation, attempt, pid, at_ms } => sessions::incarnation_started(
+                            tx,
+                            (name, run_id),
+                            *incarnation,
+                            *attempt,
+                            *pid,
+                            *at_ms,
+                        ),
+                        Note::Ended { incarnation, end } => {
+                            sessions::incarnation_ended(tx, (name, run_id), *incarnation, end)
+                        }
+                        _ => Ok(()),
+                    }
+                    .map_err(sqlite)?;
+                }
+                if let Some(run) = &self.run {
+                    sessions::save(tx, run).map_err(sqlite)?;
+                }
+                Ok::<(), DbError>(())
+            })
+        });
+        if self.judge(0, &result) {
+            self.closed_lost = true;
+            self.events.clear();
+            self.run = None;
+            return true;
+        }
+        false
+    }
+
+    fn write_mail(&mut self) -> bool {
+        let Some(agent) = self.target.agent.clone() else { return true };
+        let Some(path) = self.target.mail.clone() else { return true };
+        if self.mail.is_empty() {
+            return true;
+        }
+        let asked = self.mail.iter().any(|note| matches!(note, Note::AskBeat));
+        let holder = Identity::current();
+        let mut age = None;
+        let by = format!("supervise:{}", self.target.name);
+        let result = open(|options| mail::open(&path, options)).and_then(|mut db| {
+            let sqlite = |error| DbError::from_sqlite(&path, error);
+            if asked {
+                let beat = presence::heartbeat(db.conn(), &agent).map_err(sqlite)?;
+                age = beat.map(|beat| beat.age_ms(&Clock::now()));
+            }
+            if self.mail.iter().all(|note| matches!(note, Note::AskBeat)) {
+                return Ok(());
+            }
+            db.write(|tx| {
+                for note in &self.mail {
+                    match note {
+                        Note::Active => presence::mark_active(tx, &by, &agent, Some(&holder)),
+                        Note::Gone(true, why) => presence::mark_crashed(tx, &by, &agent, why).map(drop),
+                        Note::Gone(false, why) => presence::mark_stopped(tx, &by, &agent, why).map(drop),
+                        Note::Beat => {
+                            presence::beat(tx, &by, &agent, &presence::Beat::default(), &Clock::now())
+                                .map(drop)
+                        }
+                        _ => Ok(()),
+                    }
+                    .map_err(sqlite)?;
+                }
+                Ok::<(), DbError>(())
+            })
+        });
+        let done = self.judge(1, &result);
+        if asked {
+            let age = age.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+            *self.answers.beat_age.lock().unwrap_or_else(PoisonError::into_inner) = Some(age);
+            self.mail.retain(|note| !matches!(note, Note::AskBeat));
+            let _ = rustix::io::write(&self.target.wake, &1u64.to_ne_bytes());
+        }
+        if done {
+            self.mail.clear();
+        }
+        done
+    }
+
+    /// Says once what is wrong, and once that it is mended.
+    fn judge(&mut self, which: usize, result: &Result<(), DbError>) -> bool {
+        match result {
+            Ok(()) => {
+                if let Some(before) = self.complained[which].take() {
+                    output::notice(crate::TOOL, &format!("recording again after: {before}"));
+                }
+                true
+            }
+            Err(failure) => {
+                let line = error::one_line(failure);
+                if self.complained[which].is_none() {
+                    output::warning(crate::TOOL, &format!("cannot record, trying again: {line}"));
+                    self.complained[which] = Some(line);
+                }
+                false
+            }
+        }
+    }
+}
+
+/// Opens a database with as little memory as will do.
+fn open(open: impl FnOnce(Options) -> Result<Db, DbError>) -> Result<Db, DbError> {
+    let db = open(Options::create().durability(Durability::Crash))?;
+    // A few pages are enough for a few rows; a failure only costs memory.
+    let _ = db.conn().pragma_update(None, "cache_size", -64);
+    Ok(db)
+}
