@@ -261,6 +261,19 @@ pub fn add_link(span: &tracing::Span, traceparent: &str) {
     }
 }
 
+/// For the span of a message that was received: linked to its sender's span and, where this process was
+/// started within no trace of its own, also its child, so that both ends are one trace (the OpenTelemetry
+/// messaging conventions, "Consumer spans").
+pub fn received_from(span: &tracing::Span, stored_traceparent: Option<&str>) {
+    parent_from_env(span);
+    if let Some(sender) = stored_traceparent {
+        if TraceParent::from_env().is_none() {
+            set_parent(span, sender);
+        }
+        add_link(span, sender);
+    }
+}
+
 /// Adds an attribute that was not among the span's fields when it was made.
 pub fn set_attribute(span: &tracing::Span, key: &'static str, value: impl Into<opentelemetry::Value>) {
     if is_on() {
