@@ -1,0 +1,202 @@
+//! The server's life: start, signals, drain.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use agor_common::{Exit, output, paths};
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::metrics::Metrics;
+use super::outbox::Cut;
+use super::{Log, Relay, listen, reload};
+use crate::cli::Serve;
+use crate::config::Config;
+use crate::error::Error;
+use crate::session::{Graces, Session};
+use crate::{TOOL, sys};
+
+/// After a failed accept (out of descriptors, usually) the next try waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Expired tokens are looked for this often.
+const EXPIRY: Duration = Duration::from_millis(500);
+
+/// Serves until it is told to stop.
+pub(crate) fn run(serve: &Serve) -> Result<Exit, Error> {
+    let config = Config::load(serve)?;
+    let tls = config.tls.as_ref().map(reload::load_tls).transpose()?;
+    sys::fds::close_on_exec();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io { what: "start the runtime", source })?;
+    let local = tokio::task::LocalSet::new();
+    let exit = local.block_on(&runtime, async {
+        let (listeners, port) = listen::open(&config.listen)?;
+        let spill_dir =
+            if config.limits.spill.is_some() { paths::runtime_dir()? } else { std::path::PathBuf::new() };
+        let relay = Rc::new(Relay {
+            instance: uuid::Uuid::new_v4().simple().to_string(),
+            limits: Rc::new(config.limits.clone()),
+            sessions: RefCell::default(),
+            clients: RefCell::default(),
+            metrics: Metrics::default(),
+            draining: Cell::new(false),
+            allow_exec: Cell::new(config.allow_exec),
+            grants: RefCell::new(config.grants.clone()),
+            origins: RefCell::new(config.allow_origin.clone()),
+            tls: RefCell::new(tls),
+            throttle: RefCell::default(),
+            live: RefCell::default(),
+            pending: Cell::new(0),
+            raws: Cell::new(0),
+            serial: Cell::new(0),
+            spill_dir,
+            log: RefCell::new(Log { allowance: 10.0, at: Instant::now(), dropped: 0 }),
+        });
+        relay.check_descriptors();
+        relay.main(serve, &config, listeners, port).await
+    });
+    // Tasks that still wait for something must not hold the end up.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
+}
+
+impl Relay {
+    fn check_descriptors(&self) {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let want = self.limits.max_connections as u64 + self.limits.max_pending as u64 + 64;
+        if let Some(limit) = limit.filter(|limit| *limit < want) {
+            output::notice(
+                TOOL,
+                &format!(
+                    "the descriptor limit is {limit}: fewer than the {want} that --max-connections may need"
+                ),
+            );
+        }
+    }
+
+    async fn main(
+        self: &Rc<Self>,
+        serve: &Serve,
+        config: &Config,
+        listeners: Vec<TcpListener>,
+        port: u16,
+    ) -> Result<Exit, Error> {
+        let handler = |kind| signal(kind).map_err(|source| Error::Io { what: "handle signals", source });
+        let mut terminate = handler(SignalKind::terminate())?;
+        let mut interrupt = handler(SignalKind::interrupt())?;
+        let mut hangup = handler(SignalKind::hangup())?;
+        for (name, spec) in &config.sessions {
+            let session =
+                self.add_session(name, spec.clone()).map_err(|refusal| Error::setup(refusal.1, ""))?;
+            if spec.autostart {
+                session.start().map_err(|refusal| Error::setup(refusal.1, ""))?;
+            }
+        }
+        let accepting: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| tokio::task::spawn_local(self.clone().accept(listener)))
+            .collect();
+        if let Some(path) = &config.port_file {
+            listen::write_port_file(path, port)?;
+        }
+        let scheme = if config.tls.is_some() { "wss" } else { "ws" };
+        let address =
+            config.listen.addresses.first().map(|ip| std::net::SocketAddr::new(*ip, port).to_string());
+        let address = address.unwrap_or_default();
+        output::notice(TOOL, &format!("listening on {scheme}://{address} port={port}"));
+        notify(&[NotifyState::Ready, NotifyState::Status(&format!("listening on port {port}"))]);
+        let mut expiry = tokio::time::interval(EXPIRY);
+        expiry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let expires = self.grants.borrow().iter().any(|grant| grant.expires.is_some());
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    if let Ok(now) = NotifyState::monotonic_usec_now() {
+                        notify(&[NotifyState::Reloading, now]);
+                    }
+                    self.reload(serve);
+                    notify(&[NotifyState::Ready]);
+                }
+                _ = expiry.tick(), if expires => self.cut_revoked(),
+            }
+        }
+        notify(&[NotifyState::Stopping]);
+        for task in accepting {
+            // Aborted tasks drop their listener: the port is closed.
+            task.abort();
+        }
+        tokio::select! {
+            () = self.drain() => {}
+            _ = terminate.recv() => output::notice(TOOL, "second signal: ending at once"),
+            _ = interrupt.recv() => output::notice(TOOL, "second signal: ending at once"),
+        }
+        for session in self.sessions.borrow().values() {
+            session.signal_group(rustix::process::Signal::KILL);
+        }
+        Ok(Exit::OK)
+    }
+
+    async fn accept(self: Rc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((tcp, peer)) => {
+                    let open = self.live.borrow().len();
+                    if self.pending.get() >= self.limits.max_pending
+                        || open + self.pending.get() >= self.limits.max_connections
+                    {
+                        self.metrics.refused_full.add(1);
+                        self.note(peer, "connection refused: a limit is reached");
+                        continue;
+                    }
+                    tokio::task::spawn_local(self.clone().serve(tcp, peer));
+                }
+                Err(error) => {
+                    // Out of descriptors: those who are connected live on, and it will pass.
+                    output::warning(TOOL, &format!("accept: {error}"));
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Stops the sessions, lets every connection have the last events, and closes with 1001.
+    async fn drain(self: &Rc<Self>) {
+        self.draining.set(true);
+        let began = Instant::now();
+        let sessions: Vec<Rc<Session>> = self.sessions.borrow().values().cloned().collect();
+        output::notice(TOOL, "ending: no new connections, sessions are stopped");
+        let whole = self.limits.drain;
+        for session in &sessions {
+            session.stop(Graces { eof: whole / 8, term: whole / 2 });
+        }
+        let ended = async {
+            for session in &sessions {
+                session.wait_until_ended().await;
+            }
+        };
+        // What is not over by then is killed.
+        let _ = tokio::time::timeout(whole * 3 / 4, ended).await;
+        for live in self.live.borrow().values() {
+            live.outbox.cut(Cut {
+                code: 1001,
+                reason: "going away: attach again with from to resume",
+                flush: true,
+            });
+        }
+        while !self.live.borrow().is_empty() && began.elapsed() < whole {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Tells the service manager, where there is one.
+fn notify(states: &[NotifyState<'_>]) {
+    // Without NOTIFY_SOCKET this does nothing; a manager that is gone needs no news.
+    let _ = sd_notify::notify(states);
+}
