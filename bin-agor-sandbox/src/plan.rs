@@ -1,5 +1,6 @@
 //! The plan: the policy on this host, complete and in order. `explain` prints it, `run` executes it.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ pub fn open(path: &Path) -> io::Result<(OwnedFd, Kind)> {
 impl Plan {
     /// Looks at the host, changes nothing on it.
     pub fn new(policy: Policy, host: &Host) -> Result<Plan, Error> {
-        let mut grants = base::grants(policy.base, host);
+        let mut merged = Merged::new(base::grants(policy.base, host));
         let mut findings = Vec::new();
         if let (Some(cwd), crate::profile::Base::Default) = (&host.cwd, policy.base)
             && host.holds_home(cwd)
@@ -63,9 +64,9 @@ impl Plan {
             ));
         }
         for grant in &policy.grants {
-            merge(&mut grants, grant, &mut findings);
+            merged.add(grant, &mut findings);
         }
-        let mut plan = Plan { policy, grants, mounts: Vec::new(), findings };
+        let mut plan = Plan { policy, grants: merged.grants, mounts: Vec::new(), findings };
         plan.look(host);
         plan.mounts = mounts::plan(&plan, host)?;
         Ok(plan)
@@ -131,25 +132,45 @@ impl Plan {
     }
 }
 
-fn merge(grants: &mut Vec<Grant>, grant: &Grant, findings: &mut Vec<String>) {
-    if grant.origin == Origin::Flag
-        && let Some(at) = grants.iter().position(|known| known.path == grant.path)
-    {
-        if grants[at].origin == Origin::Flag {
-            if grants[at].rights == grant.rights {
-                findings.push(format!("{} is granted twice", grant.path.display()));
-            } else {
-                findings.push(format!("{} is granted in two ways; the wider holds", grant.path.display()));
-            }
+/// Grants, and where each path's are among them: there may be thousands.
+struct Merged {
+    grants: Vec<Grant>,
+    at: HashMap<PathBuf, Vec<usize>>,
+}
+
+impl Merged {
+    fn new(grants: Vec<Grant>) -> Merged {
+        let mut at: HashMap<PathBuf, Vec<usize>> = HashMap::new();
+        for (index, grant) in grants.iter().enumerate() {
+            at.entry(grant.path.clone()).or_default().push(index);
         }
-        // What the user says about a path holds for it: --ro narrows what a profile grants, --rw adds to it.
-        let narrows = !grant.rights.write && grants[at].origin != Origin::Flag;
-        let rights = if narrows { grant.rights } else { grants[at].rights.union(grant.rights) };
-        grants[at] = Grant { path: grant.path.clone(), rights, origin: Origin::Flag };
-        return;
+        Merged { grants, at }
     }
-    if !grants.contains(grant) {
-        grants.push(grant.clone());
+
+    fn add(&mut self, grant: &Grant, findings: &mut Vec<String>) {
+        let same_path = self.at.entry(grant.path.clone()).or_default();
+        if grant.origin == Origin::Flag
+            && let Some(at) = same_path.first()
+        {
+            let known = &mut self.grants[*at];
+            if known.origin == Origin::Flag {
+                if known.rights == grant.rights {
+                    findings.push(format!("{} is granted twice", grant.path.display()));
+                } else {
+                    findings
+                        .push(format!("{} is granted in two ways; the wider holds", grant.path.display()));
+                }
+            }
+            // What the user says about a path holds for it: --ro narrows what a profile grants, --rw adds to it.
+            let narrows = !grant.rights.write && known.origin != Origin::Flag;
+            let rights = if narrows { grant.rights } else { known.rights.union(grant.rights) };
+            *known = Grant { path: grant.path.clone(), rights, origin: Origin::Flag };
+            return;
+        }
+        if !same_path.iter().any(|index| self.grants[*index] == *grant) {
+            same_path.push(self.grants.len());
+            self.grants.push(grant.clone());
+        }
     }
 }
 
@@ -164,11 +185,11 @@ mod tests {
     #[test]
     fn a_flag_narrows_a_profile_and_adds_to_a_flag() {
         let mut findings = Vec::new();
-        let mut grants = vec![grant("/p", Rights::RWX, Origin::BuiltIn("project"))];
-        merge(&mut grants, &grant("/p", Rights::RO, Origin::Flag), &mut findings);
-        assert_eq!(grants[0].rights, Rights::RO);
-        merge(&mut grants, &grant("/p", Rights::RW, Origin::Flag), &mut findings);
-        assert_eq!(grants, [grant("/p", Rights::RW, Origin::Flag)]);
+        let mut merged = Merged::new(vec![grant("/p", Rights::RWX, Origin::BuiltIn("project"))]);
+        merged.add(&grant("/p", Rights::RO, Origin::Flag), &mut findings);
+        assert_eq!(merged.grants[0].rights, Rights::RO);
+        merged.add(&grant("/p", Rights::RW, Origin::Flag), &mut findings);
+        assert_eq!(merged.grants, [grant("/p", Rights::RW, Origin::Flag)]);
         assert_eq!(findings.len(), 1);
     }
 }
