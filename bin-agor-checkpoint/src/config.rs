@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agor_common::db::{self, rusqlite};
+use agor_common::db;
 use agor_common::{config, paths};
 
 use crate::cli::{self, Cli, Mode, Verb};
@@ -49,7 +49,7 @@ struct File {
 
 impl Config {
     pub(crate) fn resolve(args: Cli) -> Result<Config, Error> {
-        db::check_sqlite_version(rusqlite::version_number())?;
+        db::check_sqlite()?;
         let mut named = args.databases;
         let status = args.command.is_some();
         if let Some(Verb::Status { databases }) = args.command {

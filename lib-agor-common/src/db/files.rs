@@ -60,9 +60,10 @@ impl Header {
     }
 }
 
-/// The file itself, where `db` is a symbolic link to it: what lies beside it lies beside that one.
+/// The file itself, where `db` is a symbolic link to it: what lies beside it lies beside that one. Always
+/// absolute, also when there is no such file.
 pub fn real(db: &Path) -> PathBuf {
-    fs::canonicalize(db).unwrap_or_else(|_| db.into())
+    fs::canonicalize(db).or_else(|_| std::path::absolute(db)).unwrap_or_else(|_| db.into())
 }
 
 /// Bytes in the `-wal` file; 0 when there is none.

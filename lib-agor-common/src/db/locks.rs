@@ -88,7 +88,7 @@ impl fmt::Display for Holder {
 
 /// The file `db` with `suffix`, where SQLite has it: beside the target of a symbolic link.
 pub fn beside(db: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = fs::canonicalize(db).unwrap_or_else(|_| db.into()).into_os_string();
+    let mut name: OsString = super::files::real(db).into_os_string();
     name.push(suffix);
     name.into()
 }

@@ -122,12 +122,20 @@ pub fn check_sqlite_version(version: i32) -> Result<(), DbError> {
     Err(DbError::Vulnerable { found })
 }
 
+/// Refuses the SQLite that this program runs on if it can corrupt a database. For tests,
+/// `AGOR_TEST_SQLITE_VERSION` (such as 3045001) makes it look older; it cannot make it look newer.
+pub fn check_sqlite() -> Result<(), DbError> {
+    let real = rusqlite::version_number();
+    let said = std::env::var("AGOR_TEST_SQLITE_VERSION").ok().and_then(|text| text.parse().ok());
+    check_sqlite_version(said.map_or(real, |said: i32| said.min(real)))
+}
+
 /// Opens `path` as a database of `schema`.
 ///
 /// # Errors
 /// Every [`DbError`]; a busy file after the deadline ([`super::set_deadline`], 5 s).
 pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbError> {
-    check_sqlite_version(rusqlite::version_number())?;
+    check_sqlite()?;
     prepare_file(path, options.access)?;
     let mut conn = connect(path, options.access)?;
     if options.access == Access::Read {
@@ -152,7 +160,7 @@ pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbErro
 /// Opens `path` without a schema, for tools that look after files whatever is in them. Never creates,
 /// never changes the journal mode, and leaves the busy timeout at zero.
 pub fn open_bare(path: &Path, access: Access) -> Result<Connection, DbError> {
-    check_sqlite_version(rusqlite::version_number())?;
+    check_sqlite()?;
     prepare_file(path, if access == Access::Create { Access::Write } else { access })?;
     let mut conn = connect(path, access)?;
     conn.busy_handler(None::<fn(i32) -> bool>).map_err(|error| DbError::from_sqlite(path, error))?;

@@ -1,0 +1,201 @@
+//! The loop: when it does a pass, and how it ends.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod common;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Other, Place, fill, intact, open, rows, wal_bytes};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Not a test of its own: what the other processes do.
+#[test]
+fn role() {
+    common::play();
+}
+
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(place: &Place, args: &[&str]) -> Running {
+        Running::spawn(place.tool().arg("--json").args(args))
+    }
+
+    fn spawn(command: &mut std::process::Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Running { stdout: BufReader::new(child.stdout.take().unwrap()), child }
+    }
+
+    /// The next object that it prints.
+    fn next(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the loop ended");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end and returns the status and what it still said.
+    fn end(mut self) -> (Option<i32>, Vec<serde_json::Value>) {
+        let rest =
+            self.stdout.by_ref().lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_first_pass_is_at_once_and_the_last_on_term() {
+    let place = Place::new();
+    let path = place.wal("a.db", 10);
+    let mut running = Running::start(&place, &["--interval", "1h", "a.db"]);
+    let first = running.next();
+    assert_eq!((first["trigger"].as_str(), first["outcome"].as_str()), (Some("start"), Some("truncated")));
+    let conn = open(&path);
+    fill(&conn, 10);
+    running.signal(Signal::TERM);
+    let (code, rest) = running.end();
+    assert_eq!((code, rest.len()), (Some(0), 1), "{rest:?}");
+    assert_eq!((rest[0]["trigger"].as_str(), rest[0]["outcome"].as_str()), (Some("stop"), Some("truncated")));
+    assert_eq!((wal_bytes(&path), rows(&path)), (0, 20));
+}
+
+#[test]
+fn passes_follow_the_interval() {
+    let place = Place::new();
+    place.wal("a.db", 1);
+    let mut running = Running::start(&place, &["--interval", "150ms", "a.db"]);
+    let triggers: Vec<String> =
+        (0..4).map(|_| running.next()["trigger"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(triggers, ["start", "interval", "interval", "interval"]);
+    running.signal(Signal::INT);
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_log_that_grows_too_large_starts_a_pass() {
+    let place = Place::new();
+    // The database comes to be only after the loop has started.
+    let path = place.path("a.db");
+    let mut running = Running::start(&place, &["--interval", "1h", "--wal-max", "256KiB", "a.db"]);
+    assert_eq!(running.next()["outcome"], "missing");
+    let conn = open(&path);
+    conn.execute_batch("CREATE TABLE t (x)").unwrap();
+    fill(&conn, 100);
+    let line = running.next();
+    assert_eq!(
+        (line["trigger"].as_str(), line["outcome"].as_str()),
+        (Some("wal_max"), Some("truncated")),
+        "{line}"
+    );
+    assert!(line["wal_bytes_before"].as_u64().unwrap() > 256 << 10, "{line}");
+    // And again, on the emptied log.
+    fill(&conn, 100);
+    assert_eq!(running.next()["trigger"], "wal_max");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().0, Some(0));
+    assert_eq!(wal_bytes(&path), 0);
+}
+
+#[test]
+fn term_ends_a_pass_that_is_held_up() {
+    let place = Place::new();
+    let path = place.wal("a.db", 10);
+    let conn = open(&path);
+    let reader = Other::start("reader", &path);
+    fill(&conn, 10);
+    let mut running = Running::start(&place, &["--interval", "1h", "--deadline", "1h", "a.db"]);
+    // In the middle of its tries: what the reader allows is moved.
+    while agor_common::db::files::Index::read(&path).is_none_or(|index| index.moved == 0) {
+        assert_eq!(running.child.try_wait().unwrap(), None);
+        std::thread::yield_now();
+    }
+    let start = Instant::now();
+    running.signal(Signal::TERM);
+    let (code, said) = running.end();
+    assert!(start.elapsed() < Duration::from_secs(30));
+    assert_eq!(code, Some(75));
+    let last = said.last().unwrap();
+    assert_eq!(last["in_the_way"][0]["pid"].as_i64(), Some(reader.pid()), "{said:?}");
+    drop(reader);
+    intact(&path);
+    assert_eq!(rows(&path), 20);
+}
+
+#[test]
+fn term_during_a_copy_leaves_the_database_whole() {
+    let place = Place::new();
+    let path = place.wal("a.db", 0);
+    let conn = open(&path);
+    conn.execute_batch(
+        "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000) \
+         INSERT INTO t SELECT randomblob(4000) FROM n",
+    )
+    .unwrap();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let running = Running::start(&place, &["a.db"]);
+        while agor_common::db::locks::holders(&path).is_empty() && wal_bytes(&path) > 0 {
+            std::thread::yield_now();
+        }
+        // It may have ended by itself.
+        let _ = kill_process(Pid::from_child(&running.child), signal);
+        let (code, said) = running.end();
+        let outcome = said[0]["outcome"].as_str().unwrap().to_owned();
+        match code {
+            Some(0) => assert!(outcome == "truncated" || outcome == "nothing_to_do", "{said:?}"),
+            Some(code) => {
+                assert_eq!((code, outcome.as_str()), (128 + signal.as_raw(), "interrupted"), "{said:?}")
+            }
+            None => panic!("killed"),
+        }
+    }
+    assert_eq!(rows(&path), 8000);
+    intact(&path);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let place = Place::new();
+    place.wal("a.db", 3);
+    let socket = UnixDatagram::bind(place.path("notify")).unwrap();
+    let mut running = Running::spawn(
+        place.tool().args(["--json", "--interval", "1h", "a.db"]).env("NOTIFY_SOCKET", place.path("notify")),
+    );
+    let hear = || {
+        let mut buffer = [0; 1024];
+        let n = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1\n");
+    running.next();
+    let status = hear();
+    assert!(status.contains("STATUS=a.db: truncated") && status.contains("WATCHDOG=1"), "{status}");
+    running.signal(Signal::TERM);
+    assert_eq!(hear(), "STOPPING=1\n");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_closed_reader_is_a_quiet_end() {
+    let place = Place::new();
+    place.wal("a.db", 1);
+    let mut child =
+        place.tool().args(["--interval", "100ms", "a.db"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
