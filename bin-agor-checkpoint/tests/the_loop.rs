@@ -159,7 +159,7 @@ fn term_during_a_copy_leaves_the_database_whole() {
         match code {
             Some(0) => assert!(outcome == "truncated" || outcome == "nothing_to_do", "{said:?}"),
             Some(code) => {
-                assert_eq!((code, outcome.as_str()), (128 + signal.as_raw(), "interrupted"), "{said:?}")
+                assert_eq!((code, outcome.as_str()), (128 + signal.as_raw(), "interrupted"), "{said:?}");
             }
             None => panic!("killed"),
         }
