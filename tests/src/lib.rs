@@ -1,7 +1,9 @@
 //! Helpers for the suites that need more than one tool: where the programs are, a data directory of one's
 //! own, and commands that see nothing of the user's.
 
+pub mod completions;
 pub mod faults;
+pub mod pages;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
