@@ -54,7 +54,7 @@ pub(crate) struct Cli {
     pub(crate) wal_max: Option<u64>,
 
     /// Go ahead on a network file system, or on overlayfs without a warning: only right when every
-    /// process that uses the database runs on this machine
+    /// process that uses the database runs on this machine [env: AGOR_ANY_FILESYSTEM]
     #[arg(long)]
     pub(crate) any_filesystem: bool,
 

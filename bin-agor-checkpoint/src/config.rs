@@ -83,7 +83,7 @@ impl Config {
                 file.deadline.map(|text| ("configuration: checkpoint.deadline", text)),
             )?
             .unwrap_or(Duration::from_secs(5)),
-            any_filesystem: args.any_filesystem,
+            any_filesystem: args.any_filesystem || std::env::var_os("AGOR_ANY_FILESYSTEM").is_some(),
         };
         let wal_max = first(
             args.wal_max,

@@ -1,5 +1,5 @@
 //! Names, places and companions that are not the usual ones.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod common;

@@ -136,6 +136,7 @@ pub fn sharing(path: &Path) -> Option<Sharing> {
     match rustix::fs::statfs(path).ok()?.f_type as u32 {
         0x6969 => Some(Sharing::Network("NFS")),
         0x0102_1997 => Some(Sharing::Network("9p")),
+        0x6a65_6a63 => Some(Sharing::Network("virtiofs")),
         0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some(Sharing::Network("SMB")),
         0x00c3_6400 => Some(Sharing::Network("Ceph")),
         0x5346_414f => Some(Sharing::Network("AFS")),

@@ -3,13 +3,15 @@
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
+use super::files::{self, Sharing};
 use super::{DbError, Schema, busy, is_busy, migrate};
-use crate::paths;
+use crate::{output, paths};
 
 /// The oldest SQLite without the WAL-reset bug.
 const SAFE_SQLITE: i32 = 3_051_003;
@@ -137,6 +139,7 @@ pub fn check_sqlite() -> Result<(), DbError> {
 pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbError> {
     check_sqlite()?;
     prepare_file(path, options.access)?;
+    warn_of_place(path);
     let mut conn = connect(path, options.access)?;
     if options.access == Access::Read {
         let current = migrate::check(&conn, path, schema)?;
@@ -155,6 +158,23 @@ pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbErro
         migrate::migrate(&mut conn, path, schema)?;
     }
     Ok(Db { conn, path: path.into(), current: true })
+}
+
+/// Says once for each process that a WAL on a network file system works on one machine only.
+fn warn_of_place(path: &Path) {
+    static SAID: Once = Once::new();
+    if let Some(Sharing::Network(kind)) = files::sharing(path)
+        && std::env::var_os("AGOR_ANY_FILESYSTEM").is_none()
+    {
+        SAID.call_once(|| {
+            let warning = format!(
+                "{} is on {kind}: use it from one machine only, since others do not see its locks \
+                 (AGOR_ANY_FILESYSTEM=1 silences this)",
+                path.display()
+            );
+            output::warning("agor", &warning);
+        });
+    }
 }
 
 /// Opens `path` without a schema, for tools that look after files whatever is in them. Never creates,
