@@ -49,12 +49,14 @@ fn run(args: Vec<std::ffi::OsString>) -> Exit {
     };
     let json = args.json;
     let kind = if args.interval.is_some() { Kind::LongRunning } else { Kind::OneShot };
-    let _guard = telemetry::init(TOOL, kind);
+    let guard = telemetry::init(TOOL, kind);
     let status = args.command.is_some();
     let done = config::Config::resolve(args).and_then(|config| match config.interval {
         _ if status => cmd::status::run(&config),
         Some(interval) => cmd::watch::run(&config, interval),
         None => cmd::once::run(&config),
     });
-    done.unwrap_or_else(|failure| error::report(TOOL, &failure, json))
+    let exit = done.unwrap_or_else(|failure| error::report(TOOL, &failure, json));
+    guard.finish(exit);
+    exit
 }

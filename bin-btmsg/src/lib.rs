@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
     };
     let telemetry = telemetry::init(TOOL, cmd::kind(&cli.command));
     let exit = run(cli);
-    drop(telemetry);
+    telemetry.finish(exit);
     exit.into()
 }
 

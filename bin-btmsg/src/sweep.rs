@@ -7,7 +7,7 @@ use agor_common::mail::agents;
 use agor_common::mail::dead::{self, Reason};
 use agor_common::mail::messages::{self, Message, New};
 use agor_common::mail::presence::{self, Clock, Holder, Offline};
-use agor_common::{text, time};
+use agor_common::{telemetry, text, time};
 use serde_json::json;
 
 use crate::app::{self, App, Done};
@@ -28,6 +28,27 @@ pub struct Swept {
     pub wake: Vec<String>,
     /// Whether `limit` cut it short.
     pub more: bool,
+}
+
+impl Swept {
+    /// Tells telemetry, once the transaction is through; a sweep that found nothing is not worth a span.
+    pub fn trace(&self) {
+        let dead: usize = self.dead.values().sum();
+        if !telemetry::is_on() || (dead == 0 && self.redriven == 0) {
+            return;
+        }
+        let span = tracing::info_span!(
+            "btmsg.sweep",
+            messaging.system = "btmsg",
+            agor.dead_letters = dead as u64,
+            agor.redriven = self.redriven as u64,
+        );
+        telemetry::parent_from_env(&span);
+        drop(span.entered());
+        for (reason, count) in &self.dead {
+            telemetry::count("agor.btmsg.messages.dead_lettered", *count as u64, &[("reason", reason)]);
+        }
+    }
 }
 
 const META: &str = "last_sweep_ms";

@@ -76,10 +76,10 @@ fn main() -> ExitCode {
             _ => {}
         }
     }
-    telemetry::set_exit(&span, exit, None);
     drop(entered);
     drop(span);
     let _ = writeln!(std::io::stdout(), "done");
+    guard.finish(exit);
     exit.into()
 }
 

@@ -13,6 +13,8 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, SuperviseError> {
     let inherited =
         signals::block_all().map_err(|source| SuperviseError::System { what: "block signals", source })?;
     let config = config::of(args, rustix::process::getpid().as_raw_nonzero().get())?;
-    let _telemetry = telemetry::init(crate::TOOL, telemetry::Kind::LongRunning);
-    engine::run(config, inherited)
+    let telemetry = telemetry::init(crate::TOOL, telemetry::Kind::LongRunning);
+    let exit = engine::run(config, inherited)?;
+    telemetry.finish(exit);
+    Ok(exit)
 }

@@ -28,6 +28,8 @@ impl Engine {
         self.incarnation_span = tracing::info_span!(
             parent: &self.span,
             "supervise.incarnation",
+            agor.name = %self.config.name,
+            agor.agent = self.config.agent.as_deref().unwrap_or_default(),
             agor.incarnation = self.run.incarnation,
             agor.attempt = attempt,
         );

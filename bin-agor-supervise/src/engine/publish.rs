@@ -146,12 +146,12 @@ impl Engine {
         let first = failure.lines().next().unwrap_or_default().to_owned();
         let (name, delay_text) = (&self.config.name, time::human(delay));
         let line = format!("{name}: {first}; attempt {attempt}{of} in {delay_text}");
-        telemetry::set_error(&self.incarnation_span, "crash", &command::describe(exit));
+        self.trace_failure(exit);
         if telemetry::is_on() {
             // The same line on stderr, and an event of the span.
             tracing::info!(
                 parent: &self.incarnation_span,
-                process.exit.status = exit.status(),
+                process.exit.code = exit.status(),
                 agor.backoff_s = delay.as_secs_f64(),
                 "{line}"
             );
@@ -171,6 +171,15 @@ impl Engine {
         );
     }
 
+    /// The incarnation's span ends as an error.
+    fn trace_failure(&self, exit: Exit) {
+        telemetry::set_attribute(&self.incarnation_span, "process.exit.code", i64::from(exit.status()));
+        if let Exit::Signal(signal) = exit {
+            telemetry::set_attribute(&self.incarnation_span, "process.exit.signal", i64::from(signal));
+        }
+        telemetry::set_error(&self.incarnation_span, "crash", &command::describe(exit));
+    }
+
     /// It is given up.
     pub(super) fn say_gave_up(&mut self, exit: Exit) {
         self.run.error.clone_from(&self.failure);
@@ -184,6 +193,7 @@ impl Engine {
             _ => format!(" after {attempts} attempts"),
         };
         output::error(crate::TOOL, &format!("{name}: failed{tries}: {first}"), None);
+        self.trace_failure(exit);
         telemetry::set_error(&self.span, "failed", &command::describe(exit));
         self.note(Note::Gone(true, format!("failed{tries}: {first}")));
         self.emit("failed", &[("exit", json!(command::describe(exit))), ("last_error", json!(failure))]);

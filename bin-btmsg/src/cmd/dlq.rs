@@ -330,6 +330,7 @@ pub fn sweep(app: &mut App, args: &cli::Sweep) -> Done<Exit> {
                 sweep::claim(tx, app)?;
                 sweep::sweep(tx, app, &speaker, CHUNK)
             })?;
+            swept.trace();
             for agent in &swept.wake {
                 wake::touch(agent);
             }

@@ -4,10 +4,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use agor_common::Exit;
 use agor_common::mail::dead;
 use agor_common::mail::presence::{self, Beat, Clock};
 use agor_common::process::Identity;
+use agor_common::{Exit, telemetry};
 use serde_json::json;
 
 use crate::app::{App, Done};
@@ -48,6 +48,9 @@ pub fn heartbeat(app: &mut App, args: cli::Heartbeat) -> Done<Exit> {
 
 /// One heartbeat; mail that was parked while the agent was away goes back. Returns how much.
 fn beat(app: &App, me: &str, args: &cli::Heartbeat) -> Done<usize> {
+    let span = tracing::info_span!("btmsg.heartbeat", agor.agent = me);
+    telemetry::parent_from_env(&span);
+    let _in = span.enter();
     let mut db = app.write_lightly()?;
     let redriven = db.write(|tx| -> Done<usize> {
         let what = Beat {

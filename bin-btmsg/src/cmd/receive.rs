@@ -77,7 +77,7 @@ fn any(db: &agor_common::db::Db, me: &str, now: i64) -> Done<bool> {
         .query_row(agor_common::db::rusqlite::params![me, now], |row| row.get(0))?)
 }
 
-/// The receiver's span, linked to the sender's.
+/// The receiver's span, linked to the sender's, and its child where the receiver has no trace of its own.
 pub fn receive_span(message: &Message) -> tracing::Span {
     let span = tracing::info_span!(
         "btmsg.receive",
@@ -89,10 +89,7 @@ pub fn receive_span(message: &Message) -> tracing::Span {
         messaging.message.id = message.id.as_str(),
         messaging.message.body.size = message.body.len(),
     );
-    telemetry::parent_from_env(&span);
-    if let Some(sender) = &message.traceparent {
-        telemetry::add_link(&span, sender);
-    }
+    telemetry::received_from(&span, message.traceparent.as_deref());
     span
 }
 

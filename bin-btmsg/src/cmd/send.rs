@@ -190,6 +190,10 @@ pub fn one(app: &mut App, envelope: &cli::Envelope, draft: Draft) -> Done<Exit> 
         span.record("messaging.destination.name", first.to.as_str());
         span.record("messaging.message.id", first.id.as_str());
     }
+    let dead = sent.deliveries.iter().filter(|delivery| delivery.dead.is_some()).count();
+    if dead > 0 {
+        telemetry::set_attribute(&span, "agor.dead_letters", i64::try_from(dead).unwrap_or(i64::MAX));
+    }
     drop(entered);
     say(app, &sent, envelope.dedup_key.as_deref())?;
     wake_all(&sent);
@@ -216,7 +220,10 @@ fn wake_all(sent: &Sent) {
 fn aside(app: &App, db: &mut agor_common::db::Db) {
     let swept = db.write(|tx| sweep::sweep(tx, app, app.speaker(), ASIDE));
     match swept {
-        Ok(swept) => swept.wake.iter().for_each(|agent| wake::touch(agent)),
+        Ok(swept) => {
+            swept.trace();
+            swept.wake.iter().for_each(|agent| wake::touch(agent));
+        }
         Err(error) => tracing::info!(error = %error, "sweep on the side failed"),
     }
 }

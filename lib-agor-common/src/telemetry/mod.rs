@@ -76,6 +76,17 @@ impl TelemetryGuard {
     /// Flushes and shuts down now, for a process that is about to `exec`. Bounded: 100 ms at most for a
     /// collector that hangs.
     pub fn shutdown(self) {}
+
+    /// Flushes and shuts down at the end of a run, and says in its root span how it ended: the CLI
+    /// conventions' `process.pid` and `process.exit.code`, and for a status other than zero an error status
+    /// and, unless the tool has given one, `error.type`.
+    pub fn finish(self, exit: Exit) {
+        if is_on()
+            && let Some(pipeline) = PIPELINE.get()
+        {
+            pipeline.stamp(exit.code());
+        }
+    }
 }
 
 impl Drop for TelemetryGuard {
@@ -286,21 +297,6 @@ pub fn set_error(span: &tracing::Span, error_type: &str, message: &str) {
     if is_on() {
         span.set_attribute("error.type", error_type.to_owned());
         span.set_status(Status::error(message.to_owned()));
-    }
-}
-
-/// How a command ended, as the CLI conventions have it: `process.pid`, `process.exit.code`, and for a status
-/// other than zero `error.type` (the status, unless `error_type` says it better) and an error status.
-pub fn set_exit(span: &tracing::Span, exit: Exit, error_type: Option<&str>) {
-    if is_on() {
-        let code = exit.code();
-        span.set_attribute("process.pid", i64::from(std::process::id()));
-        span.set_attribute("process.exit.code", i64::from(code));
-        if code != 0 {
-            let error_type = error_type.map_or_else(|| code.to_string(), str::to_owned);
-            span.set_attribute("error.type", error_type);
-            span.set_status(Status::error(format!("exit {code}")));
-        }
     }
 }
 

@@ -190,6 +190,29 @@ impl Pipeline {
         }
     }
 
+    /// Writes the exit status into the run's root span: the last one whose parent is not in this process.
+    pub(super) fn stamp(&self, code: u8) {
+        if !self.is_mine() {
+            return;
+        }
+        let mut state = self.lock();
+        let State { spans, open, .. } = &mut *state;
+        let is_root =
+            |span: &&mut SpanData| span.parent_span_is_remote || span.parent_span_id == SpanId::INVALID;
+        let root = spans.iter_mut().rev().find(is_root).or_else(|| open.values_mut().find(is_root));
+        let Some(root) = root else { return };
+        root.attributes.push(KeyValue::new("process.pid", i64::from(std::process::id())));
+        root.attributes.push(KeyValue::new("process.exit.code", i64::from(code)));
+        if code != 0 {
+            if !root.attributes.iter().any(|pair| pair.key.as_str() == "error.type") {
+                root.attributes.push(KeyValue::new("error.type", code.to_string()));
+            }
+            if matches!(root.status, Status::Unset) {
+                root.status = Status::error(format!("exit {code}"));
+            }
+        }
+    }
+
     /// Ends the pipeline: spans that are still open are sent as far as they are known, and what has not been
     /// answered when `patience` is over is lost. `cause` is why they did not end, `SIGTERM` for one.
     pub(super) fn close(&'static self, patience: Duration, cause: Option<&str>) {
