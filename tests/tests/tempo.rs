@@ -308,3 +308,42 @@ fn queries_are_well_formed_traceql() {
         assert!(open.is_empty(), "{query}");
     }
 }
+/// The sources of the tools and of what they share, as one text.
+fn sources() -> String {
+    let mut text = String::new();
+    let mut todo: Vec<PathBuf> = fs::read_dir(agor_tests::top())
+        .expect("the checkout")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("bin-") || name == "lib-agor-common"
+        })
+        .map(|path| path.join("src"))
+        .collect();
+    while let Some(path) = todo.pop() {
+        if path.is_dir() {
+            todo.extend(fs::read_dir(path).expect("a directory").flatten().map(|entry| entry.path()));
+        } else {
+            text.push_str(&fs::read_to_string(path).unwrap_or_default());
+        }
+    }
+    text
+}
+
+#[test]
+fn queries_name_what_the_tools_emit() {
+    let sources = sources();
+    for query in queries() {
+        let tokens = tokens(&query);
+        for (n, token) in tokens.iter().enumerate() {
+            if token == "span:name" && n + 2 < tokens.len() && tokens[n + 1] != ")" {
+                assert!(sources.contains(&tokens[n + 2]), "no tool makes a span {}", tokens[n + 2]);
+            }
+            let attribute = token.strip_prefix("span.").or_else(|| token.strip_prefix("resource."));
+            if let Some(attribute) = attribute {
+                assert!(sources.contains(attribute), "no tool sets {attribute}");
+            }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -149,6 +150,17 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Only rotel compresses, whatever it is told.
+fn gunzip(body: Vec<u8>) -> Option<Vec<u8>> {
+    let mut gzip =
+        Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+    let mut stdin = gzip.stdin.take()?;
+    let writer = std::thread::spawn(move || stdin.write_all(&body));
+    let output = gzip.wait_with_output().ok()?;
+    writer.join().ok()?.ok()?;
+    Some(output.stdout)
+}
+
 fn serve(mut stream: TcpStream, behaviour: Behaviour, kept: &Mutex<Vec<Request>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
@@ -166,6 +178,9 @@ fn serve(mut stream: TcpStream, behaviour: Behaviour, kept: &Mutex<Vec<Request>>
             length.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
+        if headers.to_ascii_lowercase().contains("content-encoding: gzip") {
+            body = gunzip(body)?;
+        }
         let path = headers.split(' ').nth(1)?.to_owned();
         kept.lock().ok()?.push(Request { path: path.clone(), headers, body });
         let answer = |status: &str, more: &str, body: &[u8]| {

@@ -1,0 +1,270 @@
+//! One story across processes, told to a real collector.
+//!
+//! The tools export to rotel (an OpenTelemetry collector, `pip install rotel`), and rotel passes on what it
+//! understood to a receiver of ours, which is then asked. Skipped where rotel is not installed.
+
+#[path = "../../lib-agor-common/tests/collector/mod.rs"]
+mod collector;
+
+use std::collections::BTreeSet;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use agor_tests::{World, bin_dir, skip, stderr, stdout, top};
+use collector::{Behaviour, Collector, attribute, hex};
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+/// rotel's program: on PATH, or inside the Python package.
+fn rotel_program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|dir| dir.join("rotel-agent")).find(|file| file.is_file());
+    on_path.or_else(|| {
+        let script = "import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'))";
+        let output = Command::new("python3").args(["-c", script]).output().ok()?;
+        let file = PathBuf::from(stdout(&output).trim());
+        (output.status.success() && file.is_file()).then_some(file)
+    })
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A running rotel and the receiver behind it.
+struct Rotel {
+    child: Child,
+    endpoint: String,
+    behind: Collector,
+}
+
+impl Rotel {
+    fn start() -> Option<Rotel> {
+        let Some(program) = rotel_program() else {
+            skip("rotel is not installed (pip install rotel)");
+            return None;
+        };
+        let behind = Collector::start(Behaviour::Take);
+        // A port that was free may be taken by someone else before rotel binds it: then another one.
+        for _ in 0..5 {
+            let (http, grpc) = (free_port(), free_port());
+            let mut child = Command::new(&program)
+                .args(["start", "--exporter", "otlp", "--otlp-exporter-protocol", "http"])
+                .args(["--batch-timeout", "20ms"])
+                .args(["--otlp-exporter-endpoint", &behind.endpoint])
+                .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")])
+                .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("rotel starts");
+            let end = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < end && child.try_wait().expect("a child").is_none() {
+                if TcpStream::connect(("127.0.0.1", http)).is_ok() {
+                    let endpoint = format!("http://127.0.0.1:{http}");
+                    return Some(Rotel { child, endpoint, behind });
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!("rotel does not listen");
+    }
+
+    /// Waits until spans of all these names have come through.
+    fn wait_for(&self, names: &[&str]) {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let seen: BTreeSet<String> = self.behind.spans().into_iter().map(|(_, span)| span.name).collect();
+            let missing: Vec<_> = names.iter().filter(|name| !seen.contains(**name)).collect();
+            if missing.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "no {missing:?} among {seen:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        self.behind.spans().into_iter().map(|(_, span)| span).collect()
+    }
+}
+
+impl Drop for Rotel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first span of this name that satisfies `f`.
+fn find<'a>(spans: &'a [Span], name: &str, f: impl Fn(&Span) -> bool) -> &'a Span {
+    let found = spans.iter().find(|span| span.name == name && f(span));
+    found.unwrap_or_else(|| panic!("no such {name} in {spans:#?}"))
+}
+
+#[test]
+fn supervisor_sandbox_agent_and_both_ends_of_a_message_are_one_trace() {
+    let Some(rotel) = Rotel::start() else { return };
+    let world = World::new();
+    for (agent, role) in [("boss", "manager"), ("coder", "project")] {
+        let output = world.run("btmsg", &["register", agent, agent, role, "test"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let script = "btmsg send boss 'the build is green' && btmsg heartbeat";
+    let output = world
+        .tool("agor-supervise")
+        .args(["--name", "coder", "--agent", "coder", "--restart", "on-failure", "--"])
+        .arg(bin_dir().join("agor-sandbox"))
+        .args(["--rw", ".", "--rox"])
+        .arg(bin_dir())
+        .args(["--", "sh", "-c", script])
+        .env("AGOR_OTLP_ENDPOINT", &rotel.endpoint)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}\n{}", stdout(&output), stderr(&output));
+    let output = world
+        .tool("btmsg")
+        .args(["--as", "boss", "recv", "--json"])
+        .env("AGOR_OTLP_ENDPOINT", &rotel.endpoint)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    rotel.wait_for(&[
+        "supervise.run",
+        "supervise.incarnation",
+        "sandbox.exec",
+        "btmsg.send",
+        "btmsg.receive",
+    ]);
+    let spans = rotel.spans();
+    let run = find(&spans, "supervise.run", |_| true);
+    let child =
+        |name: &str, parent: &Span| find(&spans, name, |s| s.parent_span_id == parent.span_id).clone();
+    let incarnation = child("supervise.incarnation", run);
+    let exec = child("sandbox.exec", &incarnation);
+    let send = child("btmsg.send", &exec);
+    let receive = find(&spans, "btmsg.receive", |_| true);
+    for span in [&incarnation, &exec, &send, receive] {
+        assert_eq!(hex(&span.trace_id), hex(&run.trace_id), "{}", span.name);
+    }
+    assert!(receive.links.iter().any(|link| link.span_id == send.span_id), "{receive:#?}");
+    assert_eq!(attribute(&send.attributes, "messaging.system").as_deref(), Some("btmsg"));
+    assert_eq!(attribute(&send.attributes, "messaging.destination.name").as_deref(), Some("boss"));
+    assert_eq!(
+        attribute(&send.attributes, "messaging.message.id"),
+        attribute(&receive.attributes, "messaging.message.id")
+    );
+    assert!(send.start_time_unix_nano >= exec.start_time_unix_nano);
+    assert!(receive.start_time_unix_nano >= send.start_time_unix_nano);
+    // The body stays on this machine.
+    let bytes = rotel.behind.bytes();
+    assert!(!String::from_utf8_lossy(&bytes).contains("the build is green"));
+}
+
+#[test]
+fn the_demo_is_one_trace() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let Some(rotel) = Rotel::start() else { return };
+    let world = World::new();
+    let output = world
+        .command(top().join("examples/demo"))
+        .env("AGOR_BIN", bin_dir())
+        .env("AGOR_DEMO_DIR", world.path("work"))
+        .env("AGOR_OTLP_ENDPOINT", &rotel.endpoint)
+        .env("TRACEPARENT", format!("00-{TRACE}-00f067aa0ba902b7-01"))
+        .output()
+        .expect("bash is there");
+    assert_eq!(output.status.code(), Some(0), "{}\n{}", stdout(&output), stderr(&output));
+    rotel.wait_for(&[
+        "supervise.run",
+        "supervise.incarnation",
+        "sandbox.exec",
+        "btmsg.send",
+        "btmsg.receive",
+        "checkpoint.pass",
+        "relay.connection",
+        "relay.session",
+    ]);
+    for span in rotel.spans() {
+        assert_eq!(hex(&span.trace_id), TRACE, "{} stands apart", span.name);
+    }
+    // Every parent that is one of ours arrived too.
+    let ids: BTreeSet<_> = rotel.spans().iter().map(|span| span.span_id.clone()).collect();
+    for span in rotel.spans() {
+        let parent = hex(&span.parent_span_id);
+        assert!(
+            parent == "00f067aa0ba902b7" || ids.contains(&span.parent_span_id),
+            "{} hangs on {parent}, which is not there",
+            span.name
+        );
+    }
+    let metrics: BTreeSet<String> = rotel.behind.metrics().into_iter().map(|metric| metric.name).collect();
+    for part in ["restarts", "heartbeat", "dead", "wal"] {
+        assert!(metrics.iter().any(|name| name.contains(part)), "no {part} in {metrics:?}");
+    }
+}
+
+/// What each tool can be asked for without starting anything of its own.
+const QUIET: [(&str, &[&str]); 5] = [
+    ("btmsg", &["agents"]),
+    ("agor-supervise", &["status"]),
+    ("agor-checkpoint", &["status"]),
+    ("agor-sandbox", &["--", "true"]),
+    ("agor-relay", &["token", "new"]),
+];
+
+#[test]
+fn off_means_no_thread_and_no_socket_in_any_tool() {
+    let world = World::new();
+    world.run("btmsg", &["register", "boss", "Boss", "manager", "test"]);
+    let trace = world.path("trace");
+    for (tool, args) in QUIET {
+        let output = world
+            .command("strace")
+            .args(["-f", "-qq", "-e", "trace=socket,connect,clone,clone3,fork,vfork", "-o"])
+            .arg(&trace)
+            .arg(bin_dir().join(tool))
+            .args(args)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+            .output();
+        match output {
+            Ok(output) if stderr(&output).contains("PTRACE") => return skip("strace may not trace here"),
+            Ok(output) => assert!(output.status.code().is_some_and(|code| code < 2), "{tool}: {output:?}"),
+            Err(_) => return skip("strace is not installed"),
+        }
+        let calls = std::fs::read_to_string(&trace).expect("strace wrote its file");
+        let calls: Vec<_> = calls.lines().filter(|line| line.contains('(')).collect();
+        assert_eq!(calls, Vec::<&str>::new(), "{tool}");
+    }
+}
+
+#[test]
+fn a_dead_collector_changes_one_line_on_stderr_and_nothing_else() {
+    let world = World::new();
+    world.run("btmsg", &["register", "boss", "Boss", "manager", "test"]);
+    for (tool, args) in QUIET {
+        if args.contains(&"new") {
+            continue; // a new token is never the same
+        }
+        let off = world.run(tool, args);
+        let on = world
+            .tool(tool)
+            .args(args)
+            .env("AGOR_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", free_port()))
+            .output()
+            .expect("it runs");
+        assert_eq!(on.status.code(), off.status.code(), "{tool}");
+        assert_eq!(stdout(&on), stdout(&off), "{tool}");
+        let text = stderr(&on);
+        let (warnings, rest): (Vec<_>, Vec<_>) =
+            text.lines().partition(|line| line.contains("warning: telemetry: "));
+        assert!(warnings.len() <= 1, "{tool}: {text}");
+        assert_eq!(rest, stderr(&off).lines().collect::<Vec<_>>(), "{tool}");
+    }
+}
