@@ -31,18 +31,20 @@ impl Hooks {
         Hooks { command, queue: VecDeque::new(), running: None, dropped: false }
     }
 
+    /// Whether there is a hook at all.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.command.is_some()
+    }
+
     /// An event, as one line of JSON.
-    pub(crate) fn push(&mut self, event: &serde_json::Value) {
-        if self.command.is_none() {
-            return;
-        }
+    pub(crate) fn push(&mut self, event: String) {
         if self.queue.len() >= QUEUE {
             self.queue.pop_front();
             if !std::mem::replace(&mut self.dropped, true) {
                 output::warning(crate::TOOL, "--on-event is too slow: events are dropped");
             }
         }
-        self.queue.push_back(format!("{event}\n"));
+        self.queue.push_back(event + "\n");
     }
 
     /// Whether there is nothing left to do.

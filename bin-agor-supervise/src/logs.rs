@@ -18,13 +18,22 @@ pub(crate) struct Log {
     max_size: u64,
     keep: u32,
     complained: bool,
+    at_line_start: bool,
 }
 
 impl Log {
     /// Opens `dir/file`, going on at its end. `keep` older files are kept besides it.
     pub(crate) fn open(dir: &Path, file: &str, max_size: u64, keep: u32) -> std::io::Result<Log> {
         fs::create_dir_all(dir)?;
-        let mut log = Log { path: dir.join(file), file: None, size: 0, max_size, keep, complained: false };
+        let mut log = Log {
+            path: dir.join(file),
+            file: None,
+            size: 0,
+            max_size,
+            keep,
+            complained: false,
+            at_line_start: true,
+        };
         log.reopen()?;
         Ok(log)
     }
@@ -74,14 +83,35 @@ impl Log {
         self.size += by;
     }
 
-    fn rotate_if_due(&mut self) {
-        if self.max_size > 0 && self.size >= self.max_size {
-            self.rotate();
-        }
+    /// Whether `more` bytes are too many for the current file.
+    pub(crate) fn is_due(&self, more: usize) -> bool {
+        self.max_size > 0 && self.size + more as u64 > self.max_size
     }
 
-    /// Appends bytes; what cannot be written is dropped. Files are cut at the end of a line.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    /// Appends bytes; what cannot be written is dropped. Files are cut at the end of a line: before the one
+    /// that would be too much, or, where a single line is, after it.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) {
+        while self.is_due(bytes.len()) {
+            let room = usize::try_from(self.max_size.saturating_sub(self.size)).unwrap_or(usize::MAX);
+            let fits = bytes[..room.min(bytes.len())].iter().rposition(|byte| *byte == b'\n');
+            let end = match fits {
+                Some(at) => at + 1,
+                None if self.size > 0 && self.at_line_start => 0,
+                None => match bytes.iter().position(|byte| *byte == b'\n') {
+                    Some(at) => at + 1,
+                    None => break,
+                },
+            };
+            self.append(&bytes[..end]);
+            bytes = &bytes[end..];
+            self.rotate();
+        }
+        self.append(bytes);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let Some(last) = bytes.last() else { return };
+        self.at_line_start = *last == b'\n';
         if self.file.is_none()
             && let Err(error) = self.reopen()
         {
@@ -92,9 +122,6 @@ impl Log {
         match file.write_all(bytes) {
             Ok(()) => self.grown(bytes.len() as u64),
             Err(error) => self.complain(&error.to_string()),
-        }
-        if bytes.last() == Some(&b'\n') {
-            self.rotate_if_due();
         }
     }
 
@@ -124,21 +151,38 @@ impl Log {
 mod tests {
     use super::*;
 
+    fn read(dir: &tempfile::TempDir, name: &str) -> String {
+        fs::read_to_string(dir.path().join(name)).unwrap_or_default()
+    }
+
     #[test]
     fn rotates_at_a_line_and_keeps_what_it_should() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = Log::open(dir.path(), "a.log", 10, 2).unwrap();
-        for line in ["first-line\n", "second-line\n", "third-line\n", "4\n"] {
+        for line in ["1st\n", "22nd\n", "a-long-line-of-its-own\n", "4th\n", "5th\n"] {
             log.write(line.as_bytes());
         }
-        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
-        assert_eq!(read("a.log"), "4\n");
-        assert_eq!(read("a.log.1"), "third-line\n");
-        assert_eq!(read("a.log.2"), "second-line\n");
+        assert_eq!(read(&dir, "a.log"), "4th\n5th\n");
+        assert_eq!(read(&dir, "a.log.1"), "a-long-line-of-its-own\n");
+        assert_eq!(read(&dir, "a.log.2"), "1st\n22nd\n");
+        log.write(b"6th\n");
+        assert_eq!(read(&dir, "a.log.2"), "a-long-line-of-its-own\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
         drop(log);
         let mut log = Log::open(dir.path(), "a.log", 10, 2).unwrap();
-        log.write(b"5\n");
-        assert_eq!(read("a.log"), "4\n5\n");
+        log.write(b"7\n");
+        assert_eq!(read(&dir, "a.log"), "6th\n7\n");
+    }
+
+    #[test]
+    fn a_block_of_many_lines_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::open(dir.path(), "a.log", 10, 3).unwrap();
+        log.write(b"aaa\nbbb\nccc\nddd\nee");
+        log.write(b"e\n");
+        assert_eq!(read(&dir, "a.log.2"), "aaa\nbbb\n");
+        assert_eq!(read(&dir, "a.log.1"), "ccc\nddd\neee\n", "a line is never cut");
+        log.write(b"f\n");
+        assert_eq!(read(&dir, "a.log"), "f\n");
     }
 }

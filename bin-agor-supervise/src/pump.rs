@@ -88,6 +88,7 @@ impl Pump {
             null,
             shared: shared.clone(),
             at_line_start: true,
+            torn: false,
             copies: false,
         };
         std::thread::Builder::new()
@@ -121,6 +122,8 @@ struct Worker {
     null: OwnedFd,
     shared: Arc<Shared>,
     at_line_start: bool,
+    /// The last incarnation's last line has no end yet.
+    torn: bool,
     /// splice(2) does not do for this output (a file opened for append): read and write instead.
     copies: bool,
 }
@@ -129,21 +132,13 @@ impl Worker {
     fn run(mut self, pipes: &Receiver<OwnedFd>) {
         while let Ok(pipe) = pipes.recv() {
             self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.torn = !self.at_line_start;
             if let Err(error) = self.pump(&pipe)
                 && error == Errno::PIPE
             {
                 self.shared.closed.store(true, Ordering::Relaxed);
             }
             drop(pipe);
-            if !self.at_line_start && !self.shared.is_closed() {
-                // The incarnation died in the middle of a line: the next one's first line must not be
-                // spliced onto it.
-                let _ = write_all(self.out.as_fd(), b"\n");
-                if let Some(log) = &mut self.log {
-                    log.write(b"\n");
-                }
-                self.at_line_start = true;
-            }
             self.shared.pending.fetch_sub(1, Ordering::AcqRel);
             let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         }
@@ -161,8 +156,23 @@ impl Worker {
         }
     }
 
+    /// The last incarnation died in the middle of a line: the first line of this one must not be spliced
+    /// onto it.
+    fn end_line(&mut self) -> Result<(), Errno> {
+        if std::mem::take(&mut self.torn) {
+            write_all(self.out.as_fd(), b"\n")?;
+            if let Some(log) = &mut self.log {
+                log.write(b"\n");
+            }
+        }
+        Ok(())
+    }
+
     fn splice(&mut self, pipe: &OwnedFd) -> Result<usize, Errno> {
         let count = retry(|| tee(pipe, &self.scratch, CHUNK, SpliceFlags::empty()))?;
+        if count > 0 {
+            self.end_line()?;
+        }
         let mut moved = 0;
         while moved < count {
             let flags = SpliceFlags::MOVE;
@@ -190,11 +200,15 @@ impl Worker {
     /// Takes the duplicate of `count` bytes from the scratch pipe.
     fn observe(&mut self, count: usize) -> Result<(), Errno> {
         let mut left = count;
-        if let Some(log) = &mut self.log {
-            // A full disk must not hold the stream up: what cannot be logged is dropped.
+        // All of it is read where the log has to be cut at a line; a full disk must not hold the stream up:
+        // what cannot be logged is dropped.
+        let cut = self.log.as_ref().is_some_and(|log| log.is_due(count));
+        if let Some(log) = &mut self.log
+            && !cut
+        {
             left -= log.splice_from(&self.peek, count.saturating_sub(self.keep));
         }
-        while left > self.keep {
+        while !cut && left > self.keep {
             left -=
                 retry(|| splice(&self.peek, None, &self.null, None, left - self.keep, SpliceFlags::MOVE))?;
         }
@@ -224,6 +238,9 @@ impl Worker {
     fn copy(&mut self, pipe: &OwnedFd) -> Result<usize, Errno> {
         let mut buffer = [0; 16 * 1024];
         let count = retry(|| rustix::io::read(pipe, &mut buffer))?;
+        if count > 0 {
+            self.end_line()?;
+        }
         write_all(self.out.as_fd(), &buffer[..count])?;
         self.remember(&buffer[..count]);
         if let Some(log) = &mut self.log {

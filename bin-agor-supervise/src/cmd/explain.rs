@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agor_common::output::Out;
 use agor_common::{Exit, time};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::cli::ExplainArgs;
 use crate::config;
@@ -12,6 +12,24 @@ use crate::error::SuperviseError;
 
 /// How many delays are shown of a schedule without an end.
 const SHOWN: u32 = 10;
+
+#[derive(Serialize)]
+struct Step {
+    attempt: u32,
+    delay_s: f64,
+    at_s: f64,
+}
+
+#[derive(Serialize)]
+struct Schedule {
+    schema: u32,
+    max_attempts: u32,
+    jitter: f64,
+    stable_after_s: f64,
+    stop_grace_s: f64,
+    attempts: Vec<Step>,
+    failed_after_s: Option<f64>,
+}
 
 /// The schedule of delays, and how long it takes until a command that always fails at once is given up.
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit, SuperviseError> {
@@ -27,21 +45,23 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, SuperviseError> {
         delays.push((attempt, delay, total));
     }
     if args.json {
-        let delays: Vec<_> = delays
+        let attempts = delays
             .iter()
-            .map(|(attempt, delay, at)| {
-                json!({ "attempt": attempt, "delay_s": delay.as_secs_f64(), "at_s": at.as_secs_f64() })
+            .map(|(attempt, delay, at)| Step {
+                attempt: *attempt,
+                delay_s: delay.as_secs_f64(),
+                at_s: at.as_secs_f64(),
             })
             .collect();
-        out.json(&json!({
-            "schema": 1,
-            "max_attempts": rule.max_attempts,
-            "jitter": rule.backoff.jitter,
-            "stable_after_s": rule.stable_after.as_secs_f64(),
-            "stop_grace_s": rule.stop_grace.as_secs_f64(),
-            "attempts": delays,
-            "failed_after_s": (!endless).then_some(total.as_secs_f64()),
-        }))?;
+        out.json(&Schedule {
+            schema: 1,
+            max_attempts: rule.max_attempts,
+            jitter: rule.backoff.jitter,
+            stable_after_s: rule.stable_after.as_secs_f64(),
+            stop_grace_s: rule.stop_grace.as_secs_f64(),
+            attempts,
+            failed_after_s: (!endless).then_some(total.as_secs_f64()),
+        })?;
         return Ok(Exit::OK);
     }
     for (attempt, delay, at) in &delays {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agor_common::output::Out;
 use agor_common::sessions::{self, Incarnation};
 use agor_common::{Exit, paths, text, time};
-use serde_json::json;
+use serde::Serialize;
 
 use super::find;
 use crate::cli::HistoryArgs;
@@ -55,24 +55,46 @@ fn line(row: &Incarnation) -> String {
     text::single_line(&line)
 }
 
-fn object(row: &Incarnation) -> serde_json::Value {
-    json!({
-        "schema": 1,
-        "name": row.name,
-        "incarnation": row.incarnation,
-        "attempt": row.attempt,
-        "pid": row.pid,
-        "started": time::rfc3339_ms(row.started_ms),
-        "ended": row.ended_ms.map(time::rfc3339_ms),
-        "duration_s": row.duration_s,
-        "exit_code": row.exit_code,
-        "signal": row.signal,
-        "core_dumped": row.core_dumped,
-        "max_rss_bytes": row.max_rss_bytes,
-        "user_cpu_s": row.user_cpu_s,
-        "system_cpu_s": row.system_cpu_s,
-        "reason": row.reason,
-        "last_error": row.last_error,
-        "run_id": row.run_id,
-    })
+/// A row as one JSON object, led by `schema`.
+#[derive(Serialize)]
+struct Row<'a> {
+    schema: u32,
+    name: &'a str,
+    incarnation: u64,
+    attempt: u32,
+    pid: Option<i32>,
+    started: String,
+    ended: Option<String>,
+    duration_s: Option<f64>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    core_dumped: bool,
+    max_rss_bytes: Option<i64>,
+    user_cpu_s: Option<f64>,
+    system_cpu_s: Option<f64>,
+    reason: Option<&'a str>,
+    last_error: Option<&'a str>,
+    run_id: &'a str,
+}
+
+fn object(row: &Incarnation) -> Row<'_> {
+    Row {
+        schema: 1,
+        name: &row.name,
+        incarnation: row.incarnation,
+        attempt: row.attempt,
+        pid: row.pid,
+        started: time::rfc3339_ms(row.started_ms),
+        ended: row.ended_ms.map(time::rfc3339_ms),
+        duration_s: row.duration_s,
+        exit_code: row.exit_code,
+        signal: row.signal,
+        core_dumped: row.core_dumped,
+        max_rss_bytes: row.max_rss_bytes,
+        user_cpu_s: row.user_cpu_s,
+        system_cpu_s: row.system_cpu_s,
+        reason: row.reason.as_deref(),
+        last_error: row.last_error.as_deref(),
+        run_id: &row.run_id,
+    }
 }

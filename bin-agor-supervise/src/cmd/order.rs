@@ -138,11 +138,18 @@ impl<'a> Order<'a> {
     }
 }
 
+#[derive(serde::Serialize)]
+struct Done<'a> {
+    schema: u32,
+    name: &'a str,
+    done: &'a str,
+}
+
 fn say(run: Option<&Supervised>, name: &str, done: &str, json: bool) -> Result<Exit, SuperviseError> {
     let mut out = Out::stdout();
     match run {
         Some(run) if json => out.json(&view::json(run, None))?,
-        None if json => out.json(&serde_json::json!({ "schema": 1, "name": name, "done": done }))?,
+        None if json => out.json(&Done { schema: 1, name, done })?,
         _ => out.line(text::single_line(&format!("{name}: {done}")))?,
     }
     out.flush()?;

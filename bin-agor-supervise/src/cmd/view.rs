@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agor_common::sessions::{Health, Supervised, SupervisorState};
 use agor_common::{text, time};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 fn span(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
@@ -96,53 +96,83 @@ pub(super) fn lines(run: &Supervised, heartbeat_age_s: Option<f64>) -> Vec<Strin
     lines
 }
 
+/// A run as one JSON object, led by `schema`.
+#[derive(Serialize)]
+pub(super) struct View<'a> {
+    schema: u32,
+    name: &'a str,
+    agent: Option<&'a str>,
+    health: &'static str,
+    attempt: u32,
+    attempts: Option<u32>,
+    max_attempts: u32,
+    next_retry: Option<String>,
+    next_retry_s: Option<f64>,
+    last_error: Option<String>,
+    last_exit: Option<&'a str>,
+    reason: Option<&'a str>,
+    status_text: Option<&'a str>,
+    incarnation: u64,
+    restarts: u64,
+    pid: Option<i32>,
+    uptime_s: Option<f64>,
+    heartbeat_age_s: Option<f64>,
+    isolation: &'a str,
+    supervisor: &'static str,
+    supervisor_pid: i32,
+    command: &'a [String],
+    cwd: &'a str,
+    run_id: &'a str,
+    started: String,
+    updated: String,
+    ended: Option<String>,
+}
+
 /// One object.
-pub(super) fn json(run: &Supervised, heartbeat_age_s: Option<f64>) -> Value {
+pub(super) fn json(run: &Supervised, heartbeat_age_s: Option<f64>) -> View<'_> {
     let now = time::now_ms();
     let health = shown(run);
-    let stamp = |ms: Option<i64>| ms.map(time::rfc3339_ms);
     let (next_retry, attempts) = match &health {
         Health::Restarting { next_retry_ms, .. } => (Some(*next_retry_ms), None),
         Health::Failed { attempts, .. } => (None, Some(*attempts)),
-        _ => (None, None),
-    };
-    let last_error = match &health {
-        Health::Failed { last_error, .. } => Some(last_error.clone()),
-        _ => run.error.clone(),
+        Health::Healthy | Health::Stopped => (None, None),
     };
     let state = run.supervisor_state();
     let child = run.child.as_ref().filter(|_| state == SupervisorState::Alive);
-    json!({
-        "schema": 1,
-        "name": run.name,
-        "agent": run.agent_id,
-        "health": health.word(),
-        "attempt": run.attempt,
-        "attempts": attempts,
-        "max_attempts": run.max_attempts,
-        "next_retry": stamp(next_retry),
-        "next_retry_s": next_retry.map(|at| (at - now) as f64 / 1000.0),
-        "last_error": last_error,
-        "last_exit": run.last_exit,
-        "reason": run.reason,
-        "status_text": run.status_text,
-        "incarnation": run.incarnation,
-        "restarts": run.restarts,
-        "pid": child.map(|child| child.pid),
-        "uptime_s": run.child_since_ms.filter(|_| child.is_some()).map(|since| (now - since) as f64 / 1000.0),
-        "heartbeat_age_s": heartbeat_age_s,
-        "isolation": run.isolation,
-        "supervisor": match state {
+    View {
+        schema: 1,
+        name: &run.name,
+        agent: run.agent_id.as_deref(),
+        health: health.word(),
+        attempt: run.attempt,
+        attempts,
+        max_attempts: run.max_attempts,
+        next_retry: next_retry.map(time::rfc3339_ms),
+        next_retry_s: next_retry.map(|at| (at - now) as f64 / 1000.0),
+        last_error: match health {
+            Health::Failed { last_error, .. } => Some(last_error),
+            _ => run.error.clone(),
+        },
+        last_exit: run.last_exit.as_deref(),
+        reason: run.reason.as_deref(),
+        status_text: run.status_text.as_deref(),
+        incarnation: run.incarnation,
+        restarts: run.restarts,
+        pid: child.map(|child| child.pid),
+        uptime_s: run.child_since_ms.filter(|_| child.is_some()).map(|since| (now - since) as f64 / 1000.0),
+        heartbeat_age_s,
+        isolation: &run.isolation,
+        supervisor: match state {
             SupervisorState::Alive => "alive",
             SupervisorState::Ended => "ended",
             SupervisorState::Lost => "lost",
         },
-        "supervisor_pid": run.supervisor.pid,
-        "command": run.command,
-        "cwd": run.cwd,
-        "run_id": run.run_id,
-        "started": time::rfc3339_ms(run.started_ms),
-        "updated": time::rfc3339_ms(run.updated_ms),
-        "ended": stamp(run.ended_ms),
-    })
+        supervisor_pid: run.supervisor.pid,
+        command: &run.command,
+        cwd: &run.cwd,
+        run_id: &run.run_id,
+        started: time::rfc3339_ms(run.started_ms),
+        updated: time::rfc3339_ms(run.updated_ms),
+        ended: run.ended_ms.map(time::rfc3339_ms),
+    }
 }

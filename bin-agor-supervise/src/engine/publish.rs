@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agor_common::sessions::Health;
 use agor_common::{output, telemetry, time};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Engine;
@@ -12,6 +13,22 @@ use crate::command;
 use crate::place;
 use crate::recorder::Note;
 use crate::rule::{Cause, Exit, Moment, Outcome, Phase};
+
+/// An event, as a hook gets it.
+#[derive(Serialize)]
+struct Happened<'a> {
+    schema: u32,
+    event: &'a str,
+    time: String,
+    name: &'a str,
+    agent: Option<&'a str>,
+    health: &'static str,
+    incarnation: u64,
+    attempt: u32,
+    max_attempts: u32,
+    #[serde(flatten)]
+    more: serde_json::Map<String, Value>,
+}
 
 impl Engine {
     /// Health, as of now.
@@ -105,21 +122,25 @@ impl Engine {
     /// An event for the hook and the trace.
     pub(super) fn emit(&mut self, event: &str, more: &[(&str, Value)]) {
         tracing::debug!(parent: &self.incarnation_span, agor.event = event, "{event}");
-        let mut object = json!({
-            "schema": 1,
-            "event": event,
-            "time": time::now_rfc3339(),
-            "name": self.config.name,
-            "agent": self.config.agent,
-            "health": self.health().word(),
-            "incarnation": self.run.incarnation,
-            "attempt": self.state.attempts(&self.config.rule),
-            "max_attempts": self.config.rule.max_attempts,
-        });
-        for (key, value) in more {
-            object[*key] = value.clone();
+        if !self.hooks.is_wanted() {
+            return;
         }
-        self.hooks.push(&object);
+        let object = Happened {
+            schema: 1,
+            event,
+            time: time::now_rfc3339(),
+            name: &self.config.name,
+            agent: self.config.agent.as_deref(),
+            health: self.health().word(),
+            incarnation: self.run.incarnation,
+            attempt: self.state.attempts(&self.config.rule),
+            max_attempts: self.config.rule.max_attempts,
+            more: more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        };
+        // Only numbers and strings, so it is always JSON.
+        if let Ok(line) = serde_json::to_string(&object) {
+            self.hooks.push(line);
+        }
     }
 
     pub(super) fn phase_changed(&mut self) {

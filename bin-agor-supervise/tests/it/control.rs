@@ -1,0 +1,281 @@
+//! Orders: restart, stop, kill, reset, hold, one supervisor per name.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{World, is_running, kill, marked, text};
+use rustix::process::Signal;
+
+const COUNT: &str = "echo $AGOR_INCARNATION; exec sleep 1000";
+
+#[test]
+fn restart_and_stop() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "a", "--", "sh", "-c", COUNT]);
+    assert_eq!(supervisor.line(), "1");
+    let first = world.status("a")["pid"].as_i64().unwrap();
+    let output = world.run(&["restart", "a"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(supervisor.line(), "2");
+    let status = world.status("a");
+    assert_ne!(status["pid"].as_i64().unwrap(), first);
+    assert_eq!((&status["health"], status["attempt"].as_i64()), (&"healthy".into(), Some(0)));
+    assert_eq!(world.run(&["stop", "a"]).status.code(), Some(0));
+    assert_eq!(supervisor.wait().code(), Some(0));
+    assert_eq!(world.status("a")["health"], "stopped");
+    let reasons: Vec<_> = world.history("a").iter().map(|row| row["reason"].clone()).collect();
+    assert_eq!(reasons, ["restart", "stop"]);
+    for verb in ["stop", "restart", "reset", "kill"] {
+        assert_eq!(world.run(&[verb, "a"]).status.code(), Some(1), "{verb} what is over");
+        let output = world.run(&[verb, "nobody"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("no supervised command is named nobody"));
+    }
+}
+
+#[test]
+fn restart_leaves_backoff_at_once_and_only_once() {
+    let world = World::new();
+    let script = "echo $AGOR_INCARNATION; [ $AGOR_INCARNATION -gt 1 ] && exec sleep 1000; exit 1";
+    let mut supervisor =
+        world.start(&["--name", "b", "--backoff-base", "2", "--backoff-cap", "2", "--", "sh", "-c", script]);
+    assert_eq!(supervisor.line(), "1");
+    world.wait_for("b", "restarting");
+    let status = world.status("b");
+    assert_eq!((status["attempt"].as_i64(), status["max_attempts"].as_i64()), (Some(1), Some(5)));
+    let left = status["next_retry_s"].as_f64().unwrap();
+    assert!(left > 0.0 && left <= 2.0, "{left}");
+    assert_eq!(world.run(&["restart", "b"]).status.code(), Some(0));
+    assert_eq!(supervisor.line(), "2");
+    // Past the time at which the old timer would have been due.
+    std::thread::sleep(Duration::from_secs_f64(left + 0.2));
+    assert_eq!(world.status("b")["incarnation"], 2);
+    supervisor.stop();
+}
+
+#[test]
+fn stop_in_backoff_starts_nothing_more() {
+    for by_signal in [false, true] {
+        let world = World::new();
+        let mut supervisor =
+            world.start(&["--name", "b", "--backoff-base", "0.3", "--", "sh", "-c", "echo x; exit 1"]);
+        assert_eq!(supervisor.line(), "x");
+        world.wait_for("b", "restarting");
+        if by_signal {
+            supervisor.signal(Signal::TERM);
+        } else {
+            assert_eq!(world.run(&["stop", "b"]).status.code(), Some(0));
+        }
+        let (status, out, _) = supervisor.finish();
+        assert_eq!((status.code(), out.as_str()), (Some(0), ""));
+        assert_eq!(world.status("b")["health"], "stopped");
+    }
+}
+
+/// A stop at the very moment of a crash, at a hundred different moments.
+#[test]
+fn stop_against_crash_never_restarts() {
+    let world = World::new();
+    for round in 0..100u64 {
+        let mut supervisor = world.start(&[
+            "--name",
+            "race",
+            "--backoff-base",
+            "0",
+            "--max-attempts",
+            "0",
+            "--stderr",
+            "inherit",
+            "--",
+            "sh",
+            "-c",
+            "echo x; sleep 0.003; exit 1",
+        ]);
+        assert_eq!(supervisor.line(), "x");
+        std::thread::sleep(Duration::from_micros(2000 + round * 60));
+        let status = supervisor.stop();
+        assert!(status.code().is_some_and(|code| code == 0 || code == 1), "{status:?}");
+        let after = world.status("race");
+        assert_eq!((&after["health"], &after["supervisor"]), (&"stopped".into(), &"ended".into()));
+        let keeper_gone = supervisor.finish().1;
+        // Its stdout is at its end: nobody is left that could write.
+        assert!(keeper_gone.lines().all(|line| line == "x"));
+    }
+}
+
+#[test]
+fn one_name_one_supervisor() {
+    let world = World::new();
+    let mut first = world.start(&["--name", "n", "--", "sh", "-c", COUNT]);
+    assert_eq!(first.line(), "1");
+    let second = world.run(&["--name", "n", "--", "echo", "never"]);
+    assert_eq!((second.status.code(), text(&second.stdout).as_str()), (Some(75), ""));
+    assert!(text(&second.stderr).contains(&format!("pid {}", first.pid())), "{}", text(&second.stderr));
+    assert_eq!(world.status("n")["health"], "healthy");
+    first.stop();
+    assert_eq!(world.run(&["--name", "n", "--", "true"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_killed_supervisor_is_succeeded() {
+    let world = World::new();
+    let marker = "31415.1";
+    let script = format!(
+        "[ $AGOR_INCARNATION = 1 ] && exit 1; echo $AGOR_INCARNATION $AGOR_ATTEMPT; exec sleep {marker}"
+    );
+    let args = ["--name", "k", "--backoff-base", "0.01", "--", "sh", "-c", &script];
+    let mut first = world.start(&args);
+    assert_eq!(first.line(), "2 1");
+    let child = i32::try_from(world.status("k")["pid"].as_i64().unwrap()).unwrap();
+    first.signal(Signal::KILL);
+    first.wait();
+    // Whatever the moment: never healthy.
+    let status = world.status("k");
+    assert_eq!((&status["health"], &status["supervisor"]), (&"failed".into(), &"lost".into()));
+    assert_eq!(world.run(&["status", "k"]).status.code(), Some(1));
+    let mut second = world.start(&args);
+    assert_eq!(second.line(), "3 1", "the count of attempts and incarnations goes on");
+    assert!(!is_running(child));
+    assert_eq!(marked(marker).iter().filter(|pid| **pid != second.pid()).count(), 1, "no duplicate");
+    second.stop();
+    let history = world.history("k");
+    assert_eq!(history.iter().map(|row| row["incarnation"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(history[1]["reason"], "supervisor lost");
+}
+
+#[test]
+fn hold_waits_failed_until_a_restart() {
+    let world = World::new();
+    let ok = world.path("ok");
+    let script = format!("[ -e {} ] && exec sleep 1000; exit 5", ok.display());
+    let mut supervisor = world.start(&[
+        "--name",
+        "h",
+        "--hold",
+        "--max-attempts",
+        "1",
+        "--backoff-base",
+        "0.01",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ]);
+    world.wait_for("h", "failed");
+    let status = world.status("h");
+    assert_eq!((&status["supervisor"], status["attempts"].as_i64()), (&"alive".into(), Some(1)));
+    let refused = world.run(&["kill", "h"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("not running"));
+    std::fs::write(ok, "").unwrap();
+    assert_eq!(world.run(&["restart", "h"]).status.code(), Some(0));
+    assert_eq!(world.status("h")["health"], "healthy");
+    supervisor.stop();
+}
+
+#[test]
+fn kill_and_reset() {
+    let world = World::new();
+    let script = "trap 'echo usr1' USR1; echo up; while :; do sleep 0.01; done";
+    let mut supervisor = world.start(&["--name", "k", "--backoff-base", "0.01", "--", "sh", "-c", script]);
+    assert_eq!(supervisor.line(), "up");
+    assert_eq!(world.run(&["kill", "k", "USR1"]).status.code(), Some(0));
+    assert_eq!(supervisor.line(), "usr1");
+    assert_eq!(world.run(&["kill", "k", "9"]).status.code(), Some(0));
+    assert_eq!(supervisor.line(), "up");
+    world.wait_for("k", "healthy");
+    assert_eq!(world.status("k")["attempt"], 1);
+    assert_eq!(world.run(&["reset", "k"]).status.code(), Some(0));
+    assert_eq!(world.status("k")["attempt"], 0);
+    supervisor.stop();
+}
+
+#[test]
+fn orders_by_hand_and_nonsense() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "o", "--", "sh", "-c", COUNT]);
+    assert_eq!(supervisor.line(), "1");
+    world.wait_for("o", "healthy");
+    let fifo = world.path("data/run/o.control");
+    crate::support::until("the FIFO is there", || fifo.exists());
+    std::fs::write(&fifo, "\n\u{0}\nfrobnicate\nkill\nkill NOSIG\nrestart now\n").unwrap();
+    std::fs::write(&fifo, "x".repeat(4000)).unwrap();
+    std::fs::write(&fifo, "\nrestart\n").unwrap();
+    assert_eq!(supervisor.line(), "2");
+    supervisor.stop();
+}
+
+#[test]
+fn waiting_has_a_deadline_and_an_answer() {
+    let world = World::new();
+    let start = Instant::now();
+    let output = world.run(&["status", "ghost", "--wait", "healthy", "--timeout", "0.2"]);
+    assert_eq!(output.status.code(), Some(124));
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    let mut supervisor =
+        world.start(&["--name", "w", "--backoff-base", "0.1", "--max-attempts", "1", "--", "false"]);
+    let output = world.run(&["status", "w", "--wait", "stopped", "--timeout", "30"]);
+    assert_eq!(output.status.code(), Some(1), "it fails, so it will not be stopped");
+    assert_eq!(supervisor.wait().code(), Some(1));
+    assert_eq!(world.run(&["status", "ghost"]).status.code(), Some(1));
+}
+
+#[test]
+fn list_shows_all() {
+    let world = World::new();
+    world.run(&["--name", "one", "--", "true"]);
+    world.run(&["--name", "two", "--restart", "never", "--", "false"]);
+    world.run(&["--", "true"]);
+    let output = text(&world.run(&["list"]).stdout);
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines.len(), 3, "{output}");
+    assert!(lines[0].starts_with("one ") && lines[0].ends_with("stopped (completed)"));
+    assert!(lines[2].starts_with("two ") && lines[2].contains("failed after 1 attempt: exit 1"));
+    let json = text(&world.run(&["list", "--json"]).stdout);
+    assert_eq!(json.lines().count(), 3);
+    assert!(json.lines().all(|line| line.starts_with("{\"schema\":1,")), "{json}");
+}
+
+#[test]
+fn readers_never_see_a_torn_state() {
+    let world = World::new();
+    let mut supervisor = world.start(&[
+        "--name",
+        "t",
+        "--backoff-base",
+        "0.001",
+        "--backoff-cap",
+        "0.002",
+        "--max-attempts",
+        "0",
+        "--",
+        "false",
+    ]);
+    world.wait_for("t", "restarting");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let status = world.status("t");
+                    let health = status["health"].as_str().unwrap();
+                    assert!(["healthy", "restarting"].contains(&health), "{status}");
+                }
+            });
+        }
+    });
+    supervisor.stop();
+    let (_, _, err) = supervisor.finish();
+    assert!(!err.contains("cannot record"), "{err}");
+}
+
+#[test]
+fn a_second_stop_kills_at_once() {
+    let world = World::new();
+    let script = "trap '' TERM; echo up; while :; do sleep 1000; done";
+    let mut supervisor = world.start(&["--name", "z", "--stop-grace", "1000", "--", "sh", "-c", script]);
+    assert_eq!(supervisor.line(), "up");
+    supervisor.signal(Signal::TERM);
+    crate::support::until("stopping", || world.status("z")["reason"] == "stopping");
+    supervisor.signal(Signal::TERM);
+    assert_eq!(supervisor.wait().code(), Some(137));
+    let _ = kill as fn(i32, Signal);
+}

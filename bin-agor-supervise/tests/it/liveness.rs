@@ -1,0 +1,174 @@
+//! READY, the watchdog, stalls, heartbeats and hooks.
+
+use std::os::unix::net::UnixDatagram;
+
+use crate::support::{World, text, until};
+
+/// Prints where it listens, then waits.
+const SOCKET: &str = "echo $NOTIFY_SOCKET; exec sleep 1000";
+
+fn say(address: &str, words: &str) {
+    UnixDatagram::unbound().unwrap().send_to(words.as_bytes(), address).unwrap();
+}
+
+#[test]
+fn ready_is_when_it_says_so() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "r", "--ready", "notify", "--", "sh", "-c", SOCKET]);
+    let address = supervisor.line();
+    assert_eq!(world.status("r")["health"], "restarting");
+    say(&address, "STATUS=warming up\n");
+    until("its words are shown", || world.status("r")["status_text"] == "warming up");
+    say(&address, "READY=1\n");
+    world.wait_for("r", "healthy");
+    supervisor.stop();
+}
+
+#[test]
+fn not_ready_in_time_is_a_failure() {
+    let world = World::new();
+    let output = world.run(&[
+        "--name",
+        "r",
+        "--ready",
+        "notify",
+        "--ready-timeout",
+        "0.05",
+        "--max-attempts",
+        "1",
+        "--backoff-base",
+        "0",
+        "--",
+        "sleep",
+        "1000",
+    ]);
+    assert_eq!(output.status.code(), Some(143));
+    let error = world.status("r")["last_error"].as_str().unwrap().to_owned();
+    assert!(error.starts_with("not ready in time"), "{error}");
+    assert!(world.history("r").iter().all(|row| row["reason"] == "not ready"));
+}
+
+#[test]
+fn the_watchdog_bites() {
+    let world = World::new();
+    let mut supervisor = world.start(&[
+        "--name",
+        "w",
+        "--watchdog",
+        "0.3",
+        "--backoff-base",
+        "0.01",
+        "--",
+        "sh",
+        "-c",
+        "echo $NOTIFY_SOCKET; echo $WATCHDOG_USEC; exec sleep 1000",
+    ]);
+    let address = supervisor.line();
+    assert_eq!(supervisor.line(), "300000");
+    for _ in 0..8 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        say(&address, "WATCHDOG=1\n");
+    }
+    assert_eq!(world.status("w")["incarnation"], 1, "fed, it is left alone");
+    assert_eq!(supervisor.line(), address, "not fed, it is started anew");
+    assert_eq!(world.history("w")[0]["reason"], "watchdog");
+    supervisor.stop();
+}
+
+#[test]
+fn silence_is_a_stall_and_output_is_not() {
+    let world = World::new();
+    let script = "[ $AGOR_INCARNATION = 1 ] && { echo one; exec sleep 1000; }; \
+         while :; do echo busy; sleep 0.05; done";
+    let mut supervisor = world.start(&[
+        "--name",
+        "s",
+        "--stall-after",
+        "0.4",
+        "--backoff-base",
+        "0.01",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(supervisor.line(), "one");
+    for _ in 0..20 {
+        assert_eq!(supervisor.line(), "busy");
+    }
+    assert_eq!(world.status("s")["incarnation"], 2);
+    until("recorded", || !world.history("s").is_empty());
+    assert_eq!(world.history("s")[0]["reason"], "stall");
+    supervisor.stop();
+}
+
+#[test]
+fn a_stall_can_be_only_reported() {
+    let world = World::new();
+    let mut supervisor =
+        world.start(&["--name", "s", "--stall-after", "0.1", "--on-stall", "report", "--", "sleep", "1000"]);
+    until("it is reported", || world.status("s")["reason"] == "stalled");
+    assert_eq!(world.status("s")["health"], "healthy");
+    supervisor.stop();
+    assert!(supervisor.finish().2.contains("no output and no heartbeat"));
+}
+
+#[test]
+fn hooks_get_every_event_and_hold_nothing_up() {
+    let world = World::new();
+    let output = world.run(&[
+        "--name",
+        "h",
+        "--backoff-base",
+        "0.01",
+        "--max-attempts",
+        "1",
+        "--on-event",
+        "cat >> events",
+        "--",
+        "sh",
+        "-c",
+        "exit 7",
+    ]);
+    assert_eq!(output.status.code(), Some(7));
+    let events = std::fs::read_to_string(world.path("events")).unwrap();
+    let events: Vec<serde_json::Value> =
+        events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["healthy", "started", "crashed", "healthy", "started", "failed"]);
+    assert_eq!(events[2]["exit"], "exit 7");
+    assert_eq!(events[5]["health"], "failed");
+    // One that hangs and one that fails.
+    for hook in ["sleep 1000", "exit 1", "no-such-command"] {
+        let output =
+            world.run(&["--on-event", hook, "--backoff-base", "0", "--max-attempts", "1", "--", "false"]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn our_own_manager_is_told() {
+    let world = World::new();
+    let path = world.path("manager");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(crate::support::HANG)).unwrap();
+    let mut command =
+        world.command(&["--name", "m", "--", "sh", "-c", "echo ${NOTIFY_SOCKET-none}; exec sleep 1000"]);
+    let mut supervisor = world.spawn(command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000"));
+    assert_eq!(supervisor.line(), "none", "it cannot speak in our place");
+    let mut buffer = [0; 1024];
+    let mut heard = String::new();
+    let mut listen = |word: &str| {
+        while !heard.contains(word) {
+            let n = manager.recv(&mut buffer).unwrap();
+            heard.push_str(&text(&buffer[..n]));
+            heard.push('\n');
+        }
+        heard.clone()
+    };
+    assert!(listen("READY=1").contains("STATUS=m: healthy"));
+    listen("WATCHDOG=1");
+    supervisor.signal(rustix::process::Signal::TERM);
+    listen("STOPPING=1");
+    supervisor.wait();
+}
