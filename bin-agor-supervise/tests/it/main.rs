@@ -1,5 +1,7 @@
 //! `agor-supervise` alone, as a black box.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod basics;
 mod control;
 mod databases;
