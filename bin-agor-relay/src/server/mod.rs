@@ -196,6 +196,9 @@ impl Relay {
             if status == StatusCode::UNAUTHORIZED {
                 self.metrics.login_failures.add(1);
                 agor_common::telemetry::count("agor.relay.login_failures", 1, &[]);
+                let span = tracing::info_span!("relay.connection", client.address = %peer.ip());
+                agor_common::telemetry::set_error(&span, "login", why);
+                drop(span.entered());
                 self.throttle.borrow_mut().failed(peer.ip(), limit, now);
                 self.note(peer, "login refused");
             }

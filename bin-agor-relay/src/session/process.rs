@@ -82,6 +82,8 @@ struct Spawned {
     /// Stream name and descriptor.
     streams: Vec<(&'static str, Rc<AsyncFd<OwnedFd>>)>,
     master: Option<Rc<AsyncFd<OwnedFd>>>,
+    /// Lasts as long as the process.
+    span: tracing::Span,
 }
 
 fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
@@ -122,6 +124,7 @@ impl Session {
                 stdin: master.clone(),
                 streams: vec![("stdout", master.clone())],
                 master: Some(master),
+                span,
             });
         }
         let (stdin, to_child) = pipe()?;
@@ -135,6 +138,7 @@ impl Session {
             stdin: ours(to_child)?,
             streams: vec![("stdout", ours(from_stdout)?), ("stderr", ours(from_stderr)?)],
             master: None,
+            span,
         })
     }
 
@@ -183,7 +187,7 @@ impl Session {
         tokio::task::spawn_local(async move { session.input.run().await });
         let session = self.clone();
         tokio::task::spawn_local(async move {
-            session.wait(child, pidfd, readers, &halt, &progress).await;
+            session.wait(child, spawned.span, pidfd, readers, &halt, &progress).await;
         });
         Ok(())
     }
@@ -233,6 +237,7 @@ impl Session {
     async fn wait(
         self: Rc<Self>,
         mut child: Child,
+        span: tracing::Span,
         pidfd: AsyncFd<OwnedFd>,
         readers: Vec<tokio::task::JoinHandle<()>>,
         halt: &Notify,
@@ -260,6 +265,14 @@ impl Session {
             Err(_) => (None, None),
         };
         self.push_exit(code, signal);
+        if let Some(code) = code {
+            telemetry::set_attribute(&span, "process.exit.code", i64::from(code));
+        }
+        if code != Some(0) {
+            let why = signal.map_or_else(|| "exit".to_owned(), |signal| format!("signal {signal}"));
+            telemetry::set_error(&span, &why, "the session's process failed");
+        }
+        drop(span);
         self.state.set(State::Ended);
         self.ended.notify_waiters();
         let how = match (code, signal) {
