@@ -215,6 +215,10 @@ fn tools(grants: &mut Grants, host: &Host, dir: &Path) {
         }
         return;
     }
+    // A link in node_modules/.bin leads to the package beside it, which runs others of that tree.
+    if let Some(modules) = dir.parent().filter(|_| dir.ends_with("node_modules/.bin")) {
+        return grants.add_new(modules.to_path_buf(), Rights::ROX, TOOLS);
+    }
     grants.add_new(dir.to_path_buf(), Rights::ROX, TOOLS);
     let named_bin = dir.file_name().is_some_and(|name| name == "bin" || name == "sbin" || name == "shims");
     if let Some(prefix) = dir.parent().filter(|prefix| named_bin && !host.holds_home(prefix)) {
@@ -249,7 +253,15 @@ mod tests {
 
     #[test]
     fn secrets_are_granted_by_nothing() {
-        let path = ["/h/u/.cargo/bin", "/h/u/.local/bin", "/h/u/bin", "/h/u", "/", "/h/u/.pyenv/shims"];
+        let path = [
+            "/h/u/.cargo/bin",
+            "/h/u/.local/bin",
+            "/h/u/bin",
+            "/h/u",
+            "/",
+            "/h/u/.pyenv/shims",
+            "/o/node_modules/.bin",
+        ];
         let grants = grants(Base::Default, &host(&path));
         for secret in [
             "/h/u/.ssh/id",
@@ -269,6 +281,8 @@ mod tests {
         assert_eq!(rights(&grants, "/h/u/.cargo/bin/cargo"), Some(Rights::ROX));
         assert_eq!(rights(&grants, "/h/u/.pyenv/versions/3/bin/python"), Some(Rights::ROX));
         assert_eq!(rights(&grants, "/h/u/.local/share/claude/versions/1"), Some(Rights::ROX));
+        assert_eq!(rights(&grants, "/o/node_modules/a/b.js"), Some(Rights::ROX));
+        assert_eq!(rights(&grants, "/o/package.json"), None);
         assert_eq!(rights(&grants, "/w/p/x"), Some(Rights::RWX));
         assert_eq!(rights(&grants, "/tmp/x"), Some(Rights::RW));
         assert_eq!(rights(&grants, "/h/u/.local/share/agor/btmsg.db"), Some(Rights::RW));

@@ -40,6 +40,10 @@ const WORDS: &[&str] =
 /// Whether a variable or field of this name holds a secret.
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
+    // The shell's working directories, not passwords.
+    if matches!(name.as_str(), "pwd" | "oldpwd") {
+        return false;
+    }
     let word = |word: &&str| name.ends_with(*word) || name.ends_with(&format!("{word}s"));
     WORDS.iter().any(word) || name.contains("secret") || name.contains("password")
 }
@@ -212,10 +216,13 @@ mod tests {
 
     #[test]
     fn secrets_become_stars_and_the_rest_stays() {
-        let mask =
-            Mask::new([("MY_API_KEY".into(), "hunter2hunter2".into()), ("HOME".into(), "/root/x".into())]);
+        let mask = Mask::new(
+            [("MY_API_KEY", "hunter2hunter2"), ("HOME", "/root/x"), ("OLDPWD", "/srv/project")]
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         for (text, expected) in [
             ("plain text: nothing here", "plain text: nothing here"),
+            ("in /srv/project/src", "in /srv/project/src"),
             ("value hunter2hunter2 leaked from /root/x", "value *** leaked from /root/x"),
             ("password=abc123 next", "password=*** next"),
             ("{\"api_key\": \"abc\", \"n\": 1}", "{\"api_key\": \"***\", \"n\": 1}"),
