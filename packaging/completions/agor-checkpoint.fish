@@ -32,7 +32,7 @@ passive\t'Copy only'"
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -l stall-budget -d 'How long a writer may be kept waiting at most (10ms to 10s) [default: 250ms] [env: AGOR_CHECKPOINT_STALL_BUDGET]' -r
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -l deadline -d 'How long to go on trying when someone is in the way, for each database (up to 1h) [default: 5s] [env: AGOR_CHECKPOINT_DEADLINE]' -r
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -l wal-max -d 'With --interval: start a pass also when a WAL grows past SIZE (at least 64KiB; B, KiB, MiB, GiB) [env: AGOR_CHECKPOINT_WAL_MAX]' -r
-complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -l any-filesystem -d 'Go ahead on a network file system, or on overlayfs without a warning: only right when every process that uses the database runs on this machine'
+complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -l any-filesystem -d 'Go ahead on a network file system, or on overlayfs without a warning: only right when every process that uses the database runs on this machine [env: AGOR_ANY_FILESYSTEM]'
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -l json -d 'One JSON object per database on stdout'
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -s q -l quiet -d 'Print only what did not end well (for cron)'
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -21,6 +21,7 @@ pub fn commands() -> Vec<Command> {
     let mut commands = vec![
         agor_supervise::command(),
         agor_sandbox::command(),
+        btmsg::command(),
         agor_checkpoint::command(),
         agor_relay::command(),
     ];
