@@ -10,6 +10,8 @@ mod cmd;
 mod config;
 mod connect;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod history;
 mod lines;
 mod protocol;

@@ -12,6 +12,8 @@ mod command;
 mod config;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod hooks;
 mod keeper;
 mod liveness;

@@ -68,7 +68,7 @@ impl Listener {
     }
 }
 
-fn parse(bytes: &[u8]) -> Vec<Said> {
+pub(crate) fn parse(bytes: &[u8]) -> Vec<Said> {
     bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| match line {

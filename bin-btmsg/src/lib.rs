@@ -9,6 +9,8 @@ pub mod cli;
 pub mod cmd;
 pub mod config;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod health;
 pub mod policy;
 pub mod receive;

@@ -96,3 +96,32 @@ pub fn sandbox_args(data: &[u8]) {
     }
     assert!(args.command.iter().all(|word| words.iter().any(|given| given.as_bytes() == word.as_bytes())));
 }
+
+/// A line of an NDJSON batch of messages, and the values of btmsg's options.
+pub fn ndjson_batch(data: &[u8]) {
+    for line in data.split(|byte| *byte == b'\n') {
+        btmsg::fuzz::batch_line(line);
+        if let Ok(text) = std::str::from_utf8(line) {
+            btmsg::fuzz::values(text);
+        }
+    }
+}
+
+/// Messages between relay and client, and the relay's settings.
+pub fn relay_message(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        agor_relay::fuzz::message(text);
+        agor_relay::fuzz::values(text);
+    }
+}
+
+/// A session's output on its way into events.
+pub fn relay_lines(data: &[u8]) {
+    agor_relay::fuzz::lines(data);
+}
+
+/// What a supervised command says of itself, and secrets in what it says.
+pub fn supervised(data: &[u8]) {
+    agor_supervise::fuzz::said(data);
+    agor_supervise::fuzz::mask(data);
+}

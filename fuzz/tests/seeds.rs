@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("config", agor_fuzz::config),
     ("ids", agor_fuzz::ids),
+    ("ndjson_batch", agor_fuzz::ndjson_batch),
+    ("relay_lines", agor_fuzz::relay_lines),
+    ("relay_message", agor_fuzz::relay_message),
     ("sandbox_args", agor_fuzz::sandbox_args),
+    ("supervised", agor_fuzz::supervised),
     ("traceparent", agor_fuzz::traceparent),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agor_common::mail::presence::{self, Lease};
 use agor_common::process::Identity;
 use agor_common::sessions::IncarnationEnd;
 use agor_common::{output, telemetry, time};
@@ -64,6 +65,11 @@ impl Engine {
         };
         set("AGOR_INCARNATION", &self.run.incarnation.to_string());
         set("AGOR_ATTEMPT", &attempt.to_string());
+        if self.config.agent.is_some() {
+            // Its heartbeats know whether we still live.
+            let lease = Lease::of(&self.run.supervisor);
+            set(presence::SUPERVISOR, &serde_json::to_string(&lease).unwrap_or_default());
+        }
         if let Some(last) = &self.run.last_exit {
             set("AGOR_LAST_EXIT", last);
         }

@@ -18,7 +18,7 @@ pub fn arrive(app: &App, db: &mut Db) -> Done<String> {
     let me = app.my_row(db.conn())?.id;
     let presence = presence::of(db.conn(), &me, &Clock::now(), app.stall_s())?;
     let Some(presence) = presence else { return Ok(me) };
-    if redrive::is_awaited(db.conn(), &presence)? {
+    if !presence::is_last_word() && redrive::is_awaited(db.conn(), &presence)? {
         match db.write(|tx| redrive::back(tx, app, &presence)).map_err(|error| app.name_file(error)) {
             Ok(_) | Err(Error::Db(DbError::ReadOnly { .. })) => {}
             Err(error) => return Err(error),

@@ -374,7 +374,8 @@ pub fn batch(app: &mut App, base: &Draft, envelope: &cli::Envelope, prepare: &Pr
     }
 }
 
-fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>) -> Result<Draft, Error> {
+/// A line as a message.
+pub(crate) fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>) -> Result<Draft, Error> {
     let line: Line =
         serde_json::from_slice(raw).map_err(|error| Error::Data(format!("not a message: {error}")))?;
     let mut draft = base.clone();

@@ -150,6 +150,20 @@ impl Lease {
     }
 }
 
+/// The variable in which a supervisor tells the agent that it answers for who it is: its [`Lease`] as JSON.
+pub const SUPERVISOR: &str = "AGOR_SUPERVISOR";
+
+/// The supervisor that this process runs under, if it says so.
+fn own_supervisor() -> Option<Lease> {
+    std::env::var(SUPERVISOR).ok().as_deref().and_then(Lease::parse)
+}
+
+/// Whether this process belongs to an agent whose supervisor is dead, and so is about to be ended: what it
+/// still says is no sign of life.
+pub fn is_last_word() -> bool {
+    own_supervisor().is_some_and(|lease| lease.holder() == Holder::Gone)
+}
+
 fn pid_namespace() -> String {
     std::fs::read_link("/proc/self/ns/pid")
         .map(|link| link.to_string_lossy().into_owned())
@@ -292,6 +306,9 @@ pub fn beat(
         .query_row([id], |row| Ok((value::optional(row, "status")?, value::optional(row, "lease")?)))
         .optional()?;
     let Some((status, lease)) = state else { return Ok(false) };
+    if is_last_word() {
+        return Ok(true);
+    }
     tx.prepare_cached(
         "INSERT INTO heartbeats (agent_id, timestamp, at_ms, mono_ms, boot_id, status, note, context,
                                  conflict, review)
@@ -314,9 +331,15 @@ pub fn beat(
     if status.as_deref() != Some("active") {
         set_state(tx, by, id, "active", None, "active", now)?;
     }
-    // It lives on without the supervisor that answered for it.
-    if lease.as_deref().and_then(Lease::parse).is_some_and(|lease| lease.holder() == Holder::Gone) {
-        tx.execute("UPDATE agents SET lease = NULL WHERE id = ?1", [id])?;
+    let holder = lease.as_deref().and_then(Lease::parse).map(|lease| lease.holder());
+    if matches!(holder, None | Some(Holder::Gone)) {
+        // It lives on without the supervisor that answered for it, or under a new one, which it may know before
+        // that one could write it.
+        let mine = std::env::var("BTMSG_AGENT_ID").is_ok_and(|me| me == id).then(own_supervisor).flatten();
+        if mine.is_some() || holder.is_some() {
+            let lease = mine.and_then(|lease| serde_json::to_string(&lease).ok());
+            tx.execute("UPDATE agents SET lease = ?2 WHERE id = ?1", params![id, lease])?;
+        }
     }
     Ok(true)
 }

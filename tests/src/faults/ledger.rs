@@ -95,8 +95,15 @@ impl Ledger {
     }
 
     fn failed(&mut self, what: &str, outcome: &str, said: &str) {
-        // Ids and pids out, so that one cause is one line.
-        let said: String = said.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).take(160).collect();
+        // Ids, paths and numbers out, so that one cause is one line.
+        let said: Vec<&str> =
+            said.split(' ')
+                .map(|word| {
+                    if word.contains('/') || word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word }
+                })
+                .take(20)
+                .collect();
+        let said = said.join(" ");
         *self.failures.entry(format!("{what} exit {outcome}: {said}")).or_default() += 1;
     }
 }

@@ -189,3 +189,78 @@ pub fn wal_bytes(data: &Path) -> u64 {
         .max()
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    //! Each promise is broken once, to see that it is noticed.
+
+    use super::*;
+
+    /// Three messages: one acknowledged, one waiting, one a dead letter.
+    const GOOD: &str = "
+        INSERT INTO messages (id, from_agent, to_agent, content, read) VALUES
+            ('A', 'alice', 'pool', 'alice/1/0 xx', 1), ('B', 'alice', 'pool', 'alice/1/1 xx', 0);
+        INSERT INTO dead_letter_queue (message_id, from_agent, to_agent, content, reason)
+            VALUES ('C', 'alice', 'worker', 'alice/1/2 xx', 'crashed');";
+    const LOG: &str = "1 try alice/1/0 pool keyed 0\n2 sent alice/1/0 pool 0 A \n\
+        3 try alice/1/1 pool plain 0\n4 sent alice/1/1 pool 0 B \n\
+        5 try alice/1/2 worker keyed 0\n6 sent alice/1/2 worker 69 C \n\
+        7 try alice/1/3 worker plain 0\n8 sent alice/1/3 worker 74 - disk full\n\
+        9 recv\n10 got A\n11 acking A\n12 acked A 0 \n";
+
+    fn judge(sql: &str, log: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let db = mail_db(dir.path());
+        db.conn().execute_batch(GOOD).unwrap();
+        db.conn().execute_batch(sql).unwrap();
+        drop(db);
+        let file = dir.path().join("log");
+        std::fs::write(&file, format!("{LOG}{log}")).unwrap();
+        let mut ledger = Ledger::default();
+        ledger.read(&file);
+        let mut wrong = Vec::new();
+        mail(dir.path(), &ledger, &mut wrong);
+        wrong
+    }
+
+    fn mail_db(dir: &Path) -> agor_common::db::Db {
+        agor_common::mail::open(&dir.join("btmsg.db"), agor_common::db::Options::create()).unwrap()
+    }
+
+    #[test]
+    fn what_is_right_is_not_complained_about() {
+        assert_eq!(judge("", ""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_broken_promise_is_noticed() {
+        for (sql, log, complaint) in [
+            ("DELETE FROM messages WHERE id = 'B'", "", "LOST: alice/1/1"),
+            ("DELETE FROM dead_letter_queue", "", "LOST: alice/1/2"),
+            ("UPDATE messages SET id = 'X' WHERE id = 'B'", "", "LOST: id B"),
+            (
+                "INSERT INTO messages (id, from_agent, to_agent, content) VALUES ('D', 'alice', 'pool', 'alice/1/0 xx')",
+                "",
+                "TWICE: alice/1/0",
+            ),
+            (
+                "INSERT INTO messages (id, from_agent, to_agent, content) VALUES ('D', 'alice', 'worker', 'alice/1/3 x')",
+                "",
+                "REFUSED BUT STORED: alice/1/3",
+            ),
+            ("UPDATE messages SET to_agent = 'coder' WHERE id = 'B'", "", "ASTRAY: alice/1/1"),
+            (
+                "INSERT INTO messages (id, from_agent, to_agent, content) VALUES ('D', 'bob', 'pool', 'bob/1/0 xx')",
+                "",
+                "INVENTED: \"bob/1/0\"",
+            ),
+            ("UPDATE messages SET read = 1 WHERE id = 'B'", "", "SWALLOWED: B"),
+            ("", "20 acked A 0 \n", "ACKED TWICE: A"),
+            ("", "20 recv\n21 got A\n", "DELIVERED AGAIN: A"),
+            ("UPDATE messages SET read = 0 WHERE id = 'A'", "", "ACK LOST: A"),
+        ] {
+            let wrong = judge(sql, log);
+            assert!(wrong.iter().any(|what| what.starts_with(complaint)), "{complaint}: {wrong:?}");
+        }
+    }
+}
