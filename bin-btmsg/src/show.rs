@@ -58,6 +58,9 @@ pub fn message(message: &Message, now_ms: i64) -> Value {
     add("expires_at", moment(message.expires_ms));
     add("acked_at", moment(message.acked_ms));
     add("traceparent", json!(message.traceparent));
+    if let Some(traceparent) = &message.traceparent {
+        add("_meta", json!({ "traceparent": traceparent }));
+    }
     add("superseded_by", json!(message.superseded_by));
     if !message.valid {
         add("invalid_utf8", json!(true));

@@ -7,6 +7,27 @@ pub const TRACEPARENT: &str = "TRACEPARENT";
 /// `TRACESTATE`.
 pub const TRACESTATE: &str = "TRACESTATE";
 
+/// `_meta` of an NDJSON object: how the context travels in band (the Model Context Protocol's convention,
+/// SEP-414). Other keys in it are other people's.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Meta {
+    /// `traceparent`; a malformed one is ignored by [`Meta::parent`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Meta {
+    /// The valid `traceparent` in it.
+    pub fn parent(&self) -> Option<TraceParent> {
+        TraceParent::parse(self.traceparent.as_deref()?)
+    }
+
+    /// The valid `traceparent` in the `_meta` of `object`.
+    pub fn parent_in(object: &serde_json::Value) -> Option<TraceParent> {
+        TraceParent::parse(object.get("_meta")?.get("traceparent")?.as_str()?)
+    }
+}
+
 /// A valid `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
@@ -68,6 +89,17 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn meta_is_read_and_other_keys_are_left_alone() {
+        let object = serde_json::json!({ "_meta": { "traceparent": GOOD, "progressToken": 1 } });
+        assert_eq!(Meta::parent_in(&object).unwrap().to_string(), GOOD);
+        let meta: Meta = serde_json::from_value(object["_meta"].clone()).unwrap();
+        assert_eq!(meta.parent().unwrap().to_string(), GOOD);
+        for other in [serde_json::json!({}), serde_json::json!({ "_meta": { "traceparent": "x" } })] {
+            assert_eq!(Meta::parent_in(&other), None);
+        }
+    }
 
     #[test]
     fn valid_values_round_trip() {

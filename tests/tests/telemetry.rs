@@ -268,3 +268,47 @@ fn a_dead_collector_changes_one_line_on_stderr_and_nothing_else() {
         assert_eq!(rest, stderr(&off).lines().collect::<Vec<_>>(), "{tool}");
     }
 }
+
+#[test]
+fn the_context_travels_in_band_as_meta() {
+    use std::io::Write as _;
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let world = World::new();
+    for agent in ["boss", "coder"] {
+        world.run("btmsg", &["register", agent, agent, "project", "test"]);
+    }
+    let mut send = world
+        .tool("btmsg")
+        .args(["--as", "coder", "send", "--ndjson"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let line = format!("{{\"to\":\"boss\",\"text\":\"x\",\"_meta\":{{\"traceparent\":\"{PARENT}\"}}}}\n");
+    send.stdin.take().expect("a pipe").write_all(line.as_bytes()).expect("it reads");
+    assert!(send.wait().expect("it ends").success());
+    let output = world.run("btmsg", &["--as", "boss", "recv", "--json"]);
+    let message: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("one object");
+    assert_eq!(message["_meta"]["traceparent"], PARENT);
+}
+
+#[test]
+fn events_from_elsewhere_become_log_records_and_span_events() {
+    let collector = Collector::start(Behaviour::Take);
+    let world = World::new();
+    let output = world
+        .tool("btmsg")
+        .args(["log", "warn", "ui.crash", "page=inbox", "api_key=hunter2", "--source", "frontend"])
+        .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let log = &collector.logs()[0];
+    assert_eq!(log.event_name, "ui.crash");
+    assert_eq!(attribute(&log.attributes, "source").as_deref(), Some("frontend"));
+    let span = collector.span("btmsg.log");
+    assert_eq!(hex(&log.span_id), hex(&span.span_id));
+    assert_eq!(span.events[0].name, "ui.crash");
+    assert_eq!(attribute(&span.attributes, "process.exit.code").as_deref(), Some("0"));
+    assert!(!String::from_utf8_lossy(&collector.bytes()).contains("hunter2"));
+}

@@ -12,6 +12,10 @@ use crate::{TOOL, cli};
 
 /// Hands one event, or the NDJSON on stdin, to telemetry.
 pub fn log(app: &mut App, args: cli::Log) -> Done<Exit> {
+    // What happened shows in the trace as events of this span.
+    let span = tracing::info_span!("btmsg.log");
+    telemetry::parent_from_env(&span);
+    let _in = span.enter();
     let source = args.source.unwrap_or_else(|| match app.speaker() {
         "" => "shell".into(),
         agent => agent.to_owned(),
@@ -49,7 +53,8 @@ fn level(word: &str) -> Option<tracing::Level> {
     })
 }
 
-/// Every line an object: `level`, `event`, and if wanted `source`, `traceparent`; all else is an attribute.
+/// Every line an object: `level`, `event`, and if wanted `source`, `traceparent` or `_meta.traceparent`; all else
+/// is an attribute.
 fn stream(app: &mut App, source: &str) -> Done<Exit> {
     let mut events = 0;
     let mut refused = 0;
@@ -88,6 +93,8 @@ fn record(line: &[u8], source: &str) -> Result<(), String> {
     let event = word("event")?.ok_or("\"event\" is missing")?;
     let source = word("source")?.unwrap_or_else(|| source.to_owned());
     let traceparent = word("traceparent")?;
+    let meta = object.remove("_meta").and_then(|meta| meta.get("traceparent")?.as_str().map(str::to_owned));
+    let traceparent = meta.or(traceparent);
     let attributes: Vec<(String, String)> = object
         .into_iter()
         .map(|(key, value)| match value {

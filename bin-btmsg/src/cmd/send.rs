@@ -4,6 +4,7 @@ use std::io::{BufRead as _, Read as _};
 
 use agor_common::db::rusqlite::{Connection, Transaction};
 use agor_common::telemetry;
+use agor_common::trace_context::Meta;
 use agor_common::{Exit, Failure as _, output, text};
 use base64::Engine as _;
 use serde::Deserialize;
@@ -315,6 +316,9 @@ pub struct Line {
     dedup_key: Option<String>,
     max_deliveries: Option<i64>,
     encoding: Option<String>,
+    /// The trace that the line belongs to, where it brings one along.
+    #[serde(rename = "_meta")]
+    meta: Option<Meta>,
 }
 
 type Prepare<'a> = dyn Fn(&Line, &mut Draft) -> Result<(), String> + 'a;
@@ -322,6 +326,16 @@ type Prepare<'a> = dyn Fn(&Line, &mut Draft) -> Result<(), String> + 'a;
 /// Sends the NDJSON on stdin: a result line for each line, in order. Lines that are there together share a
 /// transaction, each in a savepoint: one that is refused takes no other along.
 pub fn batch(app: &mut App, base: &Draft, envelope: &cli::Envelope, prepare: &Prepare<'_>) -> Done<Exit> {
+    let span = tracing::info_span!(
+        "btmsg.send",
+        otel.kind = "producer",
+        messaging.system = "btmsg",
+        messaging.operation.name = "send",
+        messaging.operation.r#type = "send",
+        messaging.batch.message_count = tracing::field::Empty,
+    );
+    telemetry::parent_from_env(&span);
+    let _in = span.enter();
     let limit = envelope.max_size.unwrap_or(app.config.max_size);
     let stdin = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned();
     let stdin = stdin.map_err(|source| Error::Io { what: "read stdin".into(), source })?;
@@ -365,6 +379,7 @@ pub fn batch(app: &mut App, base: &Draft, envelope: &cli::Envelope, prepare: &Pr
             break;
         }
     }
+    span.record("messaging.batch.message_count", number);
     match worst {
         None => Ok(Exit::OK),
         Some(exit) if refused == 0 => Ok(exit),
@@ -393,6 +408,7 @@ pub(crate) fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>)
     draft.supersedes = line.supersedes.clone().or(draft.supersedes);
     draft.dedup_key = line.dedup_key.clone().or(draft.dedup_key);
     draft.max_deliveries = line.max_deliveries.or(draft.max_deliveries);
+    draft.traceparent = line.meta.as_ref().and_then(Meta::parent).map(|parent| parent.to_string());
     let bytes = match line.encoding.as_deref() {
         None => line.text.clone().into_bytes(),
         Some("base64") => base64::engine::general_purpose::STANDARD
@@ -419,7 +435,8 @@ fn send_chunk(
         let mut results = Vec::with_capacity(chunk.len());
         for (number, draft) in chunk {
             let result = draft.and_then(|draft| {
-                let draft = Draft { traceparent: traceparent.clone(), ..draft };
+                let own = draft.traceparent.clone().or_else(|| traceparent.clone());
+                let draft = Draft { traceparent: own, ..draft };
                 in_savepoint(tx, |tx| send::send(tx, &from, &draft, stall_s))
             });
             match result {
