@@ -24,8 +24,9 @@ struct Entry {
 pub(crate) enum At {
     /// The event as it goes over the wire.
     Event(Bytes),
-    /// These fell out: up to and including `to`; `end` is the byte position where the rest begins.
-    Gap { to: u64, end: u64 },
+    /// These fell out: up to and including `to`; `end` is the byte position where the rest begins, where that
+    /// is known.
+    Gap { to: u64, end: Option<u64> },
     /// Not written yet.
     Nothing,
 }
@@ -137,12 +138,12 @@ impl History {
                 None => {
                     if let Some(first) = spill.first().filter(|first| *first > seq) {
                         // How many bytes lie before the file's first event is not recorded there.
-                        return At::Gap { to: first - 1, end: 0 };
+                        return At::Gap { to: first - 1, end: None };
                     }
                 }
             }
         }
-        At::Gap { to: self.first - 1, end: self.start }
+        At::Gap { to: self.first - 1, end: Some(self.start) }
     }
 }
 
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(history.at(1), At::Event(Bytes::from(format!("{:0100}", 1))));
         fill(&mut history, 6..=25);
         assert_eq!((history.first_seq(), history.next_seq()), (16, 26));
-        assert_eq!(history.at(3), At::Gap { to: 15, end: 150 });
+        assert_eq!(history.at(3), At::Gap { to: 15, end: Some(150) });
         assert_eq!(history.position(1), Some(0));
         assert_eq!(history.position(16), Some(150));
         assert_eq!(history.position(17), Some(160));

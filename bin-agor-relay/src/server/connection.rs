@@ -309,7 +309,8 @@ impl Connection {
                 }
                 At::Gap { to, end } => {
                     self.relay.metrics.gaps.add(1);
-                    let bytes = attachment.position.and_then(|position| end.checked_sub(position));
+                    let bytes =
+                        attachment.position.zip(end).and_then(|(position, end)| end.checked_sub(position));
                     let gap = serde_json::json!({
                         "type": "gap",
                         "session": attachment.session.name,

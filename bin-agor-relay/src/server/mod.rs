@@ -28,6 +28,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tracing::Instrument as _;
 
 use crate::TOOL;
 use crate::config::{Limits, Spec};
@@ -277,10 +278,12 @@ impl Relay {
             }
         };
         let name = grant.name.clone();
+        let span = tracing::info_span!("relay.connection", client.address = %peer.ip(), relay.token = %name);
+        agor_common::telemetry::count("agor.relay.connections", 1, &[]);
         self.live.borrow_mut().insert(serial, Live { outbox, grant });
         // The token may have been revoked during the handshake.
         self.cut_revoked();
-        let end = work.await;
+        let end = work.instrument(span).await;
         self.live.borrow_mut().remove(&serial);
         if let End::Broken(why) = end {
             self.note(peer, &format!("connection of token {name} broke: {why}"));

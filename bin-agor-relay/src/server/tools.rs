@@ -135,7 +135,7 @@ impl Mail {
                 }
                 for name in &to {
                     plain("to", name)?;
-                    argv.push(name.into());
+                    argv.push(format!("--to={name}").into());
                 }
                 argv.push("-".into());
                 Ok((argv, text.into_bytes(), Duration::ZERO))
@@ -187,31 +187,31 @@ struct FrontendLog {
 }
 
 async fn frontend_log(log: FrontendLog) -> Result<Value, Refusal> {
-    plain("level", &log.level)?;
-    plain("event", &log.event)?;
-    let mut argv = words(&["btmsg", "log", "--source", "frontend"]);
-    if let Some(traceparent) = &log.traceparent {
-        plain("traceparent", traceparent)?;
-        argv.push(format!("--traceparent={traceparent}").into());
-    }
-    argv.push(log.level.into());
-    argv.push(log.event.into());
-    for (key, value) in log.attributes {
-        plain("attributes", &key)?;
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        argv.push(format!("{key}={value}").into());
-    }
-    let said = run(argv, Vec::new(), Duration::ZERO).await.map_err(|why| Refusal(Code::Failed, why))?;
+    // On stdin, so that nothing of it shows in an argument list; the named keys win over attributes.
+    let mut record = log.attributes;
+    record.insert("level".into(), log.level.into());
+    record.insert("event".into(), log.event.into());
+    record.insert("source".into(), "frontend".into());
+    record.insert("traceparent".into(), log.traceparent.into());
+    let mut line = Value::Object(record).to_string();
+    line.push('\n');
+    let argv = words(&["btmsg", "log", "--json", "-"]);
+    let said =
+        run(argv, line.into_bytes(), Duration::ZERO).await.map_err(|why| Refusal(Code::Failed, why))?;
     if said.code != Some(0) {
         let why = agor_common::text::single_line(String::from_utf8_lossy(&said.stderr).trim());
         return Err(Refusal(Code::Failed, format!("btmsg log ended with {:?}: {why}", said.code)));
     }
-    Ok(json!({ "logged": true }))
+    Ok(json!({ "report": parse(&said.stdout) }))
 }
 
 /// Starts the tool of `command`; its answer comes when it ends.
 pub(crate) fn execute(connection: &Connection, command: &Command<'_>, reply: Reply) {
     let refused = |reply: Reply, refusal: Refusal| reply.refuse(&refusal);
+    if connection.grant.sessions.is_some() {
+        let message = "a token that is limited to sessions does not reach the machine's health and mail";
+        return reply.refuse(&Refusal(Code::Forbidden, message.into()));
+    }
     match &*command.kind {
         "health" => match need(connection, Scope::Observe) {
             Ok(()) => drop(tokio::task::spawn_local(async move { reply.answer(health().await) })),

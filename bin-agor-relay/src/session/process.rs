@@ -37,6 +37,7 @@ pub(crate) const PRIVATE_ENV: [&str; 10] = [
 /// How long output is still read after the process ended, while something else holds its stdout open.
 const DRAIN_QUIET: Duration = Duration::from_millis(500);
 const DRAIN_TOTAL: Duration = Duration::from_secs(5);
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
 /// A line without its end is shown after this long: it may be a prompt.
 const UNFINISHED_LINE: Duration = Duration::from_millis(200);
 /// A larger pipe means fewer switches between the process and the relay.
@@ -252,12 +253,13 @@ impl Session {
         self.process.borrow_mut().take();
         self.input.drop_all();
         let began = Instant::now();
-        while !readers.iter().all(tokio::task::JoinHandle::is_finished) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            let waiting_for_room = self.history.borrow().is_full(self.keep());
-            let quiet = progress.get().elapsed() > DRAIN_QUIET && began.elapsed() > DRAIN_QUIET;
-            if !waiting_for_room && (quiet || began.elapsed() > DRAIN_TOTAL) {
-                halt.notify_waiters();
+        for mut reader in readers {
+            while tokio::time::timeout(DRAIN_LOOK, &mut reader).await.is_err() {
+                let waiting_for_room = self.history.borrow().is_full(self.keep());
+                let quiet = progress.get().elapsed() > DRAIN_QUIET && began.elapsed() > DRAIN_QUIET;
+                if !waiting_for_room && (quiet || began.elapsed() > DRAIN_TOTAL) {
+                    halt.notify_waiters();
+                }
             }
         }
         let (code, signal) = match &status {

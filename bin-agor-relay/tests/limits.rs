@@ -1,0 +1,267 @@
+//! Limits: what a peer can cost at most.
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use common::{Client, PATIENCE, Server, TOKEN, eventually};
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+/// A connection past the upgrade, without anything that keeps to the rules.
+fn bare(server: &Server) -> TcpStream {
+    let mut tcp = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    tcp.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        tcp.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"));
+    tcp
+}
+
+/// One masked frame; the mask is zero.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        n @ 0..=125 => frame.push(0x80 | n as u8),
+        n @ 126..=65_535 => {
+            frame.push(0x80 | 126);
+            frame.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            frame.push(0x80 | 127);
+            frame.extend((n as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// The close code that comes, if one does.
+fn close_code(tcp: &mut TcpStream) -> Option<u16> {
+    let mut bytes = Vec::new();
+    let mut block = [0; 65_536];
+    loop {
+        match tcp.read(&mut block) {
+            Ok(0) | Err(_) => break,
+            Ok(n) => bytes.extend_from_slice(&block[..n]),
+        }
+    }
+    let mut at = 0;
+    while at + 2 <= bytes.len() {
+        let (opcode, short) = (bytes[at] & 15, usize::from(bytes[at + 1] & 127));
+        let (start, len) = match short {
+            126 => (at + 4, usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]))),
+            127 => (at + 10, u64::from_be_bytes(bytes[at + 2..at + 10].try_into().unwrap()) as usize),
+            n => (at + 2, n),
+        };
+        if opcode == 8 {
+            return (len >= 2).then(|| u16::from_be_bytes([bytes[start], bytes[start + 1]]));
+        }
+        at = start + len;
+    }
+    None
+}
+
+/// Reads `size` bytes of messages without a look at them.
+fn skim(client: &mut Client, size: usize) {
+    let mut seen = 0;
+    while seen < size {
+        seen += client.ws.read().unwrap().len();
+    }
+}
+
+#[test]
+fn a_message_of_the_limit_passes_and_one_more_byte_does_not() {
+    let server = Server::plain(&["--max-message", "64K"], &["cat"]);
+    let pad = |size: usize| {
+        let text = r#"{"id":1,"type":"ping","x":""}"#;
+        text.replace("\"\"", &format!("\"{}\"", "a".repeat(size - text.len())))
+    };
+    let mut client = server.client();
+    client.send_text(&pad(65_536));
+    assert_eq!(client.answer(&json!(1))["type"], "pong");
+    client.send_text(&pad(65_537));
+    assert_eq!(client.close_code(), Some(1009));
+    // In fragments, and by its length alone.
+    let mut tcp = bare(&server);
+    tcp.write_all(&frame(0x01, &[b'a'; 40_000])).unwrap();
+    tcp.write_all(&frame(0x80, &[b'a'; 40_000])).unwrap();
+    assert_eq!(close_code(&mut tcp), Some(1009));
+    let mut tcp = bare(&server);
+    tcp.write_all(&[0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    assert_eq!(close_code(&mut tcp), Some(1009));
+    let before = server.rss_kib();
+    assert!(before < 100 << 10, "{before} KiB");
+}
+
+#[test]
+fn text_is_utf8_also_in_fragments_and_pings_go_between() {
+    let server = Server::plain(&[], &["cat"]);
+    let mut client = server.client();
+    let text = "{\"id\":1,\"type\":\"ping\",\"x\":\"é\"}".as_bytes();
+    let cut = text.iter().position(|byte| *byte == 0xc3).unwrap() + 1;
+    let send = |client: &mut Client, data: &[u8], opcode, fin| {
+        client.ws.send(Message::Frame(Frame::message(data.to_vec(), opcode, fin))).unwrap();
+    };
+    send(&mut client, &text[..cut], OpCode::Data(Data::Text), false);
+    client.ws.send(Message::Ping(b"between".to_vec().into())).unwrap();
+    send(&mut client, &text[cut..], OpCode::Data(Data::Continue), true);
+    assert_eq!(client.ws.read().unwrap(), Message::Pong(b"between".to_vec().into()));
+    assert_eq!(client.answer(&json!(1))["type"], "pong");
+    let mut tcp = bare(&server);
+    tcp.write_all(&frame(0x81, b"\xff\xfe")).unwrap();
+    assert_eq!(close_code(&mut tcp), Some(1007));
+    let mut tcp = bare(&server);
+    tcp.write_all(&frame(0xb1, b"reserved bits")).unwrap();
+    assert_eq!(close_code(&mut tcp), Some(1002));
+    let mut tcp = bare(&server);
+    tcp.write_all(b"\x81\x02hi").unwrap();
+    assert_eq!(close_code(&mut tcp), Some(1002));
+}
+
+#[test]
+fn floods_are_ended_and_cost_little_memory() {
+    let server = Server::plain(&[], &["cat"]);
+    drop(server.client());
+    let before = server.rss_kib();
+    for (what, bytes) in [
+        ("pings", frame(0x89, b"ping-ping-ping")),
+        ("empty messages", frame(0x81, b"")),
+        ("bad messages", frame(0x81, b"{nonsense")),
+        ("binary messages", frame(0x82, b"x")),
+    ] {
+        let mut tcp = bare(&server);
+        let block = bytes.repeat(1000);
+        let mut sent = 0u64;
+        tcp.set_write_timeout(Some(PATIENCE)).unwrap();
+        while tcp.write_all(&block).is_ok() {
+            sent += 1000;
+            assert!(sent < 3_000_000, "{what} are not ended");
+        }
+        let grown = server.rss_kib().saturating_sub(before);
+        assert!(grown < 5 << 10, "{what}: {grown} KiB");
+    }
+    // Empty fragments never become a message.
+    let mut tcp = bare(&server);
+    tcp.write_all(&frame(0x01, b"")).unwrap();
+    let block = frame(0x00, b"").repeat(1000);
+    let mut sent = 0u64;
+    while tcp.write_all(&block).is_ok() {
+        sent += 1000;
+        assert!(sent < 5_000_000, "empty fragments are not ended");
+    }
+    server.client();
+}
+
+#[test]
+fn a_reader_that_never_reads_costs_little_and_is_cut_and_the_others_go_on() {
+    let server = Server::plain(&["--write-timeout", "1s", "--ring", "1M"], &["yes"]);
+    let mut other = server.client();
+    other.ok("session_attach", "default", &json!({}));
+    skim(&mut other, 4 << 20);
+    let before = server.rss_kib();
+    let mut tcp = bare(&server);
+    tcp.write_all(&frame(0x81, br#"{"id":1,"type":"session_attach","payload":{}}"#)).unwrap();
+    skim(&mut other, 24 << 20);
+    let grown = server.rss_kib().saturating_sub(before);
+    assert!(grown < 5 << 10, "{grown} KiB");
+    let began = std::time::Instant::now();
+    while !server.log().contains("too slow") {
+        skim(&mut other, 1 << 20);
+        assert!(began.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn a_client_that_asks_and_does_not_read_is_not_listened_to() {
+    let server = Server::plain(&["--write-timeout", "1s"], &["cat"]);
+    drop(server.client());
+    let before = server.rss_kib();
+    let mut tcp = bare(&server);
+    tcp.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut n = 0;
+    while tcp.write_all(&frame(0x81, format!(r#"{{"id":{n},"type":"session_list"}}"#).as_bytes())).is_ok() {
+        n += 1;
+        assert!(n < 10_000_000);
+    }
+    server.wait_log("cut: too slow");
+    let grown = server.rss_kib().saturating_sub(before);
+    assert!(grown < 5 << 10, "{grown} KiB");
+}
+
+#[test]
+fn silent_peers_are_cut_and_answering_ones_are_not() {
+    let server = Server::plain(&["--ping", "200ms"], &["cat"]);
+    let mut polite = server.client();
+    let silent = bare(&server);
+    server.wait_log("silent");
+    drop(silent);
+    // It has answered pings by reading; it still works.
+    polite.ws.get_ref().set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    let _ = polite.ws.read();
+    let mut polite = server.client();
+    assert_eq!(polite.ask("ping", "default", &json!({}))["type"], "pong");
+}
+
+#[test]
+fn connections_are_limited_and_those_who_are_there_live_on() {
+    let server = Server::plain(&["--max-connections", "3", "--max-pending", "2"], &["cat"]);
+    let mut kept: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    let mut tcp = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let mut none = Vec::new();
+    let _ = tcp.read_to_end(&mut none);
+    assert!(none.is_empty());
+    for client in &mut kept {
+        assert_eq!(client.ask("ping", "default", &json!({}))["type"], "pong");
+    }
+    kept.pop();
+    eventually("there is room again", || Client::open(server.port, TOKEN).is_ok());
+}
+
+#[test]
+fn out_of_descriptors_it_waits_and_serves_on() {
+    let place = common::Place::new();
+    let server = Server::start_with(place, false, &[], &["cat"], |command| {
+        let program = command.get_program().to_owned();
+        let args: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+        let envs: Vec<_> =
+            command.get_envs().map(|(k, v)| (k.to_owned(), v.map(std::ffi::OsStr::to_owned))).collect();
+        let dir = command.get_current_dir().unwrap().to_owned();
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        *command = std::process::Command::new("sh");
+        command
+            .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+            .arg(program)
+            .args(args)
+            .current_dir(&dir)
+            .stderr(log);
+        for (key, value) in envs {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+    });
+    assert!(server.log().contains("descriptor limit is 40"), "{}", server.log());
+    let mut first = server.client();
+    let idle: Vec<TcpStream> =
+        (0..60).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap()).collect();
+    server.wait_log("accept:");
+    assert_eq!(first.ask("ping", "default", &json!({}))["type"], "pong");
+    drop(idle);
+    eventually("new ones are served again", || Client::open(server.port, TOKEN).is_ok());
+}
