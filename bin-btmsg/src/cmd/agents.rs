@@ -1,8 +1,8 @@
 //! `register`, `unregister`, `agents`, `whoami`.
 
-use agor_common::Exit;
 use agor_common::mail::agents::{self, Registration, id_problem};
 use agor_common::mail::presence::{self, Clock, Presence};
+use agor_common::{Exit, text};
 use serde_json::{Value, json};
 
 use crate::app::{self, App, Done};
@@ -13,7 +13,7 @@ use crate::{policy, redrive, show, wake};
 /// Registers an agent; mail that was parked for it goes back.
 pub fn register(app: &mut App, args: &cli::Register) -> Done<Exit> {
     if let Some(problem) = id_problem(&args.id) {
-        let shown = agor_common::text::preview(&args.id, 40);
+        let shown = text::preview(&args.id, 40);
         return Err(Error::Usage(format!("register '{shown}': {problem}")));
     }
     if args.id == policy::SYSTEM {
@@ -77,7 +77,7 @@ pub fn register(app: &mut App, args: &cli::Register) -> Done<Exit> {
 }
 
 fn group(group: &str) -> String {
-    if group.is_empty() { String::new() } else { format!(", group {group}") }
+    if group.is_empty() { String::new() } else { format!(", group {}", text::single_line(group)) }
 }
 
 fn agent_json(agent: &agents::Agent) -> Value {
@@ -162,8 +162,8 @@ pub fn whoami(app: &mut App) -> Done<Exit> {
         app.line(format!(
             "{} ({}, {}, tier {}{})",
             agent.id,
-            agor_common::text::single_line(&agent.name),
-            agor_common::text::single_line(&agent.role),
+            text::single_line(&agent.name),
+            text::single_line(&agent.role),
             agent.tier,
             group(&agent.group)
         ))?;

@@ -34,15 +34,16 @@ pub fn inbox(app: &mut App, args: &cli::Inbox) -> Done<Exit> {
     let now = time::now_ms();
     let after = args.after.as_deref().map(|typed| place(db.conn(), typed)).transpose()?;
     let from = args.from.as_deref().map(|typed| app::find(db.conn(), typed)).transpose()?.map(|from| from.id);
-    let (priority, seq, rowid) = after.unwrap_or((i64::MAX, i64::MIN, i64::MIN));
+    let (priority, seq, rowid) =
+        after.map_or((None, 0, 0), |(priority, seq, rowid)| (Some(priority), seq, rowid));
     let sql = if args.all {
         // The newest first, so that the page that matters is the first one.
         "SELECT * FROM messages WHERE to_agent = ?1 AND (?3 IS NULL OR from_agent = ?3) AND ?2 = ?2
-             AND (?4 = 9223372036854775807 OR (seq, rowid) < (?5, ?6)) ORDER BY seq DESC, rowid DESC LIMIT ?7"
+             AND (?4 IS NULL OR (seq, rowid) < (?5, ?6)) ORDER BY seq DESC, rowid DESC LIMIT ?7"
     } else {
         "SELECT * FROM messages WHERE to_agent = ?1 AND read = 0 AND (?3 IS NULL OR from_agent = ?3)
              AND coalesce(not_before_ms, 0) <= ?2 AND coalesce(expires_ms, 9223372036854775807) > ?2
-             AND (priority < ?4 OR (priority = ?4 AND (seq, rowid) > (?5, ?6)))
+             AND (?4 IS NULL OR priority < ?4 OR (priority = ?4 AND (seq, rowid) > (?5, ?6)))
              ORDER BY priority DESC, seq, rowid LIMIT ?7"
     };
     let limit = i64::from(args.limit);

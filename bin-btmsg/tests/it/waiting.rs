@@ -1,0 +1,135 @@
+//! `recv --wait` and `watch`.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::world::{World, eventually, stdout};
+
+#[test]
+fn a_waiting_receiver_is_woken_by_the_send() {
+    let world = World::with_peers();
+    let receiver = world
+        .btmsg(&["--json", "--as", "bob", "recv", "--wait", "60s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the receiver waits", || {
+        std::fs::read_dir(world.path("data/run/wake")).is_ok_and(|mut dir| dir.next().is_some())
+    });
+    world.ok(&["--as", "alice", "send", "bob", "wake up"]);
+    let output = receiver.wait_with_output().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&stdout(&output)).unwrap()["text"], "wake up");
+    // Without mail the deadline ends it.
+    let start = Instant::now();
+    world.fails(124, &["--as", "bob", "recv", "--wait", "300ms"]);
+    assert!(start.elapsed().as_secs() < 10);
+    world.fails(1, &["--as", "bob", "recv"]);
+}
+
+#[test]
+fn an_older_clients_message_is_found_without_a_wake_up() {
+    let world = World::with_peers();
+    let receiver = world
+        .btmsg(&["--json", "--as", "bob", "recv", "--wait", "30s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the receiver waits", || world.path("data/run/wake").exists());
+    world.sql("INSERT INTO messages (id, from_agent, to_agent, content, group_id) VALUES ('old', 'alice', 'bob', 'unannounced', '')");
+    let output = receiver.wait_with_output().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&stdout(&output)).unwrap()["text"], "unannounced");
+}
+
+#[test]
+fn a_watcher_shows_each_message_once_as_it_comes() {
+    let world = World::with_peers();
+    world.ok(&["--as", "alice", "send", "bob", "before"]);
+    let mut watcher = world
+        .btmsg(&["--json", "--as", "bob", "watch", "--max", "3"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["text"].clone();
+    assert_eq!(next(), "before");
+    world.ok(&["--as", "alice", "send", "bob", "one"]);
+    assert_eq!(next(), "one");
+    world.ok(&["--as", "alice", "send", "alice", "not for bob"]);
+    world.ok(&["--as", "alice", "send", "bob", "two"]);
+    assert_eq!(next(), "two");
+    assert!(watcher.wait().unwrap().success());
+    // It takes nothing away; with --ack it does.
+    assert_eq!(world.inbox("bob").len(), 3);
+    assert_eq!(world.ok(&["--json", "--as", "bob", "watch", "--ack", "--timeout", "0.1"]).lines().count(), 3);
+    assert!(world.inbox("bob").is_empty());
+}
+
+#[test]
+fn a_watcher_notices_that_its_database_was_replaced() {
+    let world = World::with_peers();
+    let other = World::with_peers();
+    other.ok(&["--as", "alice", "send", "bob", "from the new file"]);
+    other.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let mut watcher = world
+        .btmsg(&["--json", "--as", "bob", "watch", "--max", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the watcher waits", || world.path("data/run/wake").exists());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    world.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(world.path(&format!("data/btmsg.db{suffix}")));
+    }
+    std::fs::copy(other.db(), world.path("data/new")).unwrap();
+    std::fs::rename(world.path("data/new"), world.db()).unwrap();
+    let line = BufReader::new(watcher.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(line.contains("from the new file"), "{line}");
+    watcher.wait().unwrap();
+}
+
+#[test]
+fn a_reader_that_dawdles_keeps_no_snapshot() {
+    let world = World::with_peers();
+    for n in 0..400 {
+        let body = format!("{n} {}", "x".repeat(1000));
+        world.sqlite().execute(
+            "INSERT INTO messages (id, from_agent, to_agent, content, group_id) VALUES (?1, 'alice', 'bob', ?2, '')",
+            [format!("m{n}"), body],
+        )
+        .unwrap();
+    }
+    let mut inbox = world
+        .btmsg(&["--json", "--as", "bob", "inbox", "--limit", "1000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its pipe is full by now, or will be; nothing is read from it.
+    eventually("it writes", || {
+        let pipe = inbox.stdout.as_ref().unwrap();
+        rustix::io::ioctl_fionread(pipe).unwrap() > 0
+    });
+    let (busy, left): (i64, i64) = world
+        .sqlite()
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!((busy, left), (0, 0));
+    inbox.kill().unwrap();
+    inbox.wait().unwrap();
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let world = World::with_peers();
+    world.ok(&["--as", "alice", "send", "bob", "hi"]);
+    for words in ["--as bob inbox", "--as bob watch --timeout 2", "export", "audit", "--as bob read --peek"] {
+        let script = format!("set -o pipefail; $0 {words} | true; echo ${{PIPESTATUS[0]}}");
+        let output =
+            world.command("bash").args(["-c", &script, env!("CARGO_BIN_EXE_btmsg")]).output().unwrap();
+        assert_eq!(stdout(&output).trim(), "0", "{words}: {}", crate::world::stderr(&output));
+        assert_eq!(crate::world::stderr(&output), "", "{words}");
+    }
+}
