@@ -1,6 +1,5 @@
 //! `btmsg` as a black box, in a data directory of each test's own.
 #![allow(
-
     clippy::unwrap_used,
     clippy::print_stderr,
     reason = "the helpers of tests, too, end a test by panicking"
