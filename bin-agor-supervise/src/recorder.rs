@@ -1,13 +1,14 @@
 //! The databases, off the path on which a command is started again.
 //!
-//! One thread takes what is to be recorded, opens `sessions.db` (and `btmsg.db` for an agent) when there is
-//! something, writes it in one transaction, and lets go of the file. A database that is locked, full,
+//! One thread takes what is to be recorded and writes it, as much as there is, in one transaction. It keeps
+//! `sessions.db` (and `btmsg.db` for an agent) open, and opens it anew when the path leads to another file. A
+//! database that is locked, full,
 //! corrupt, read-only or absent is said once on stderr and tried again; nothing here ever holds
 //! supervision up.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use agor_common::mail::presence::{self, Clock};
 use agor_common::process::Identity;
 use agor_common::sessions::{self, IncarnationEnd, Supervised};
 use agor_common::{error, mail, output, time};
+
+use crate::sys::memory;
 
 /// What is kept while the database cannot be written; beyond it the oldest is given up.
 const BACKLOG: usize = 10_000;
@@ -109,6 +112,8 @@ impl Recorder {
             mail: VecDeque::new(),
             closed_lost: false,
             complained: [None, None],
+            sessions: None,
+            mailbox: None,
         };
         std::thread::Builder::new().name("recorder".into()).stack_size(512 * 1024).spawn(move || {
             worker.run(&receiver);
@@ -139,6 +144,8 @@ struct Worker {
     mail: VecDeque<Note>,
     closed_lost: bool,
     complained: [Option<String>; 2],
+    sessions: Option<Open>,
+    mailbox: Option<Open>,
 }
 
 impl Worker {
@@ -183,6 +190,9 @@ impl Worker {
             let written = self.write_sessions();
             let sent = self.write_mail();
             failures = if written && sent { 0 } else { failures + 1 };
+            if failures == 0 {
+                memory::trim();
+            }
         }
     }
 
@@ -216,7 +226,7 @@ impl Worker {
             return true;
         };
         let (name, run_id) = (self.target.name.as_str(), self.target.run_id.as_str());
-        let result = open(|options| sessions::open(&path, options)).and_then(|mut db| {
+        let result = reopen(&mut self.sessions, &path, sessions::open).and_then(|db| {
             let sqlite = |error| DbError::from_sqlite(&path, error);
             db.write(|tx| {
                 if !self.closed_lost {
@@ -264,7 +274,7 @@ impl Worker {
         let holder = Identity::current();
         let mut age = None;
         let by = format!("supervise:{}", self.target.name);
-        let result = open(|options| mail::open(&path, options)).and_then(|mut db| {
+        let result = reopen(&mut self.mailbox, &path, mail::open).and_then(|db| {
             let sqlite = |error| DbError::from_sqlite(&path, error);
             if asked {
                 let beat = presence::heartbeat(db.conn(), &agent).map_err(sqlite)?;
@@ -313,6 +323,8 @@ impl Worker {
                 true
             }
             Err(failure) => {
+                // Whatever it was, the next try begins from the beginning.
+                *(if which == 0 { &mut self.sessions } else { &mut self.mailbox }) = None;
                 let line = error::one_line(failure);
                 if self.complained[which].is_none() {
                     output::warning(crate::TOOL, &format!("cannot record, trying again: {line}"));
@@ -324,10 +336,35 @@ impl Worker {
     }
 }
 
-/// Opens a database with as little memory as will do.
-fn open(open: impl FnOnce(Options) -> Result<Db, DbError>) -> Result<Db, DbError> {
-    let db = open(Options::create().durability(Durability::Crash))?;
-    // A few pages are enough for a few rows; a failure only costs memory.
-    let _ = db.conn().pragma_update(None, "cache_size", -64);
-    Ok(db)
+/// An open database, and which file it is.
+struct Open {
+    db: Db,
+    file: (u64, u64),
+}
+
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// The database at `path`: the one that is open, unless the path leads to another file by now.
+fn reopen<'a>(
+    slot: &'a mut Option<Open>,
+    path: &Path,
+    open: impl FnOnce(&Path, Options) -> Result<Db, DbError>,
+) -> Result<&'a mut Db, DbError> {
+    let file = file_of(path);
+    if slot.as_ref().is_some_and(|opened| Some(opened.file) != file) {
+        *slot = None;
+    }
+    let opened = match slot.take() {
+        Some(opened) => opened,
+        None => {
+            let db = open(path, Options::create().durability(Durability::Crash))?;
+            // A few pages are enough for a few rows; a failure only costs memory.
+            let _ = db.conn().pragma_update(None, "cache_size", -64);
+            Open { db, file: file_of(path).unwrap_or_default() }
+        }
+    };
+    Ok(&mut slot.insert(opened).db)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod fork;
 pub(crate) mod inherited;
+pub(crate) mod memory;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod title;

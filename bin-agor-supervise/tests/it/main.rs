@@ -1,6 +1,6 @@
 //! `agor-supervise` alone, as a black box.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 mod basics;
 mod control;
