@@ -144,6 +144,14 @@ impl Place {
         fs::rename(&temporary, self.state())
     }
 
+    /// Removes the state, and what a failed try to publish one left.
+    pub(crate) fn forget(&self) {
+        for path in [self.state(), self.file("state.new")] {
+            // What is not there need not be removed.
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// The state as it was published last.
     pub(crate) fn read(&self) -> Option<State> {
         read_state(&self.state())

@@ -68,7 +68,7 @@ pub struct Env {
     pub xdg_runtime_dir: Option<OsString>,
     /// `XDG_CONFIG_HOME`
     pub xdg_config_home: Option<OsString>,
-    /// `HOME`
+    /// `HOME`, else the user database's
     pub home: Option<OsString>,
 }
 
@@ -82,7 +82,8 @@ impl Env {
             xdg_data_home: get("XDG_DATA_HOME"),
             xdg_runtime_dir: get("XDG_RUNTIME_DIR"),
             xdg_config_home: get("XDG_CONFIG_HOME"),
-            home: get("HOME"),
+            // Under cron and in some units HOME is not set; the user database knows it too.
+            home: get("HOME").or_else(|| std::env::home_dir().map(PathBuf::into_os_string)),
         }
     }
 
@@ -193,7 +194,8 @@ mod tests {
             xdg_data_home: get("XDG_DATA_HOME"),
             xdg_runtime_dir: get("XDG_RUNTIME_DIR"),
             xdg_config_home: get("XDG_CONFIG_HOME"),
-            home: get("HOME"),
+            // Under cron and in some units HOME is not set; the user database knows it too.
+            home: get("HOME").or_else(|| std::env::home_dir().map(PathBuf::into_os_string)),
         }
     }
 

@@ -85,6 +85,7 @@ pub(crate) struct Engine {
     span: tracing::Span,
     incarnation_span: tracing::Span,
     dirty: bool,
+    state_complained: bool,
 }
 
 /// Supervises as configured, until it is over; the status to exit with.

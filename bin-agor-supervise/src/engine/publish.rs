@@ -90,11 +90,16 @@ impl Engine {
             failures: self.state.failures,
             answers: self.answers.iter().cloned().collect(),
         };
-        if let Err(error) = place.publish(&state) {
-            // Said once: the database has it too.
-            let name = &self.config.name;
-            output::warning(crate::TOOL, &format!("{name}: cannot write its state: {error}"));
-            self.place = None;
+        match place.publish(&state) {
+            Ok(()) => self.state_complained = false,
+            Err(error) => {
+                // An old state is worse than none: without one the database is asked.
+                place.forget();
+                if !std::mem::replace(&mut self.state_complained, true) {
+                    let name = &self.config.name;
+                    output::warning(crate::TOOL, &format!("{name}: cannot write its state: {error}"));
+                }
+            }
         }
     }
 

@@ -97,10 +97,14 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         isolation,
         lock,
     };
-    let keeper = plan.launch().map_err(|source| match plan.isolation {
-        crate::keeper::Isolation::Pid => SuperviseError::Isolation { what: "pid", source },
-        _ => SuperviseError::System { what: "start the keeper", source },
-    })?;
+    let keeper = match plan.launch() {
+        Ok(keeper) => Some(keeper),
+        Err(source) if plan.isolation == crate::keeper::Isolation::Pid => {
+            return Err(SuperviseError::Isolation { what: "pid", source });
+        }
+        // No process to be had just now: tried again with the first start, which then counts as an attempt.
+        Err(_) => None,
+    };
 
     let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|error| system("make an eventfd")(error.into()))?;
@@ -157,7 +161,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         hooks: Hooks::new(config.on_event.clone()),
         config,
         plan,
-        keeper: Some(keeper),
+        keeper,
         place,
         run,
         child: None,
@@ -186,6 +190,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         span,
         incarnation_span: tracing::Span::none(),
         dirty: true,
+        state_complained: false,
     })
 }
 
@@ -218,7 +223,6 @@ fn listens(pid: i32) -> bool {
 }
 
 fn pumps(config: &Config, wake: &OwnedFd) -> Result<(Option<Pump>, Option<Pump>), SuperviseError> {
-    let observe = system("observe the command's output");
     let log = |stream: &str| -> Result<Option<Log>, SuperviseError> {
         let Some(logs) = &config.logs else { return Ok(None) };
         let file = format!("{}.{stream}.log", file_name(&config.name));
@@ -236,13 +240,24 @@ fn pumps(config: &Config, wake: &OwnedFd) -> Result<(Option<Pump>, Option<Pump>)
             Stderr::Inherit => false,
             Stderr::Auto => !io::stderr().is_terminal(),
         };
-    let out = config
-        .observe
-        .then(|| start("stdout", io::stdout().as_fd(), 1, log("out")?).map_err(&observe))
-        .transpose()?;
-    let err = capture
-        .then(|| start("stderr", io::stderr().as_fd(), TAIL, log("err")?).map_err(&observe))
-        .transpose()?;
+    // A thread that cannot be had costs the observation and not the command.
+    let kept = |stream: &str, pump: io::Result<Pump>| match pump {
+        Ok(pump) => Some(pump),
+        Err(error) => {
+            output::warning(crate::TOOL, &format!("{stream} is not observed: {error}"));
+            None
+        }
+    };
+    let mut out = None;
+    if config.observe {
+        let log = log("out")?;
+        out = kept("stdout", start("stdout", io::stdout().as_fd(), 1, log));
+    }
+    let mut err = None;
+    if capture {
+        let log = log("err")?;
+        err = kept("stderr", start("stderr", io::stderr().as_fd(), TAIL, log));
+    }
     Ok((out, err))
 }
 

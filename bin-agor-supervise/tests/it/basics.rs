@@ -194,13 +194,13 @@ fn works_with_next_to_no_environment() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_agor-supervise"))
         .args(["--name", "cron", "--", "/bin/echo", "hi"])
         .env_clear()
-        .env("HOME", &home)
+        .env("XDG_DATA_HOME", &home)
         .current_dir("/")
         .output()
         .unwrap();
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "hi\n"));
     assert_eq!(text(&output.stderr), "");
-    assert!(home.join(".local/share/agor/sessions.db").exists());
+    assert!(home.join("agor/sessions.db").exists());
 }
 
 #[test]
