@@ -226,6 +226,17 @@ pub fn json(row: &Row) -> Value {
     })
 }
 
+/// A line of [`table`] in the colour of its row; the header has none.
+pub fn coloured(line: &str, row: Option<&Row>) -> String {
+    let style = match row {
+        None => anstyle::Style::new().bold(),
+        Some(row) if row.score >= 90 => anstyle::AnsiColor::Red.on_default(),
+        Some(row) if row.score >= 40 => anstyle::AnsiColor::Yellow.on_default(),
+        Some(_) => anstyle::Style::new(),
+    };
+    format!("{style}{line}{style:#}")
+}
+
 /// The rows as a table.
 pub fn table(rows: &[Row], width: Option<u16>) -> String {
     let cells = rows

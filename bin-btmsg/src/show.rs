@@ -159,14 +159,42 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> Str
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row.iter().map(|cell| text::single_line(cell)).collect::<Vec<_>>());
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| text::single_line(cell)).collect()).collect();
+    for row in narrowed(header, rows, width) {
+        table.add_row(row);
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     let lines: Vec<String> = table.lines().map(|line| cut(line.trim_end(), width)).collect();
     lines.join("\n")
+}
+
+/// Shortens names where the last column, which says why, would not have room on a terminal of that width.
+/// Ids are left whole: they are there to be copied.
+fn narrowed(header: &[&str], mut rows: Vec<Vec<String>>, width: Option<u16>) -> Vec<Vec<String>> {
+    const NAME: usize = 12;
+    const LAST: usize = 28;
+    let Some(width) = width.map(usize::from) else { return rows };
+    let of = |rows: &[Vec<String>], at: usize| {
+        let longest = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+        longest.unwrap_or(0).max(header[at].chars().count())
+    };
+    let mut widths: Vec<usize> = (0..header.len()).map(|at| of(&rows, at)).collect();
+    let Some((last, names)) = widths.split_last_mut() else { return rows };
+    let wanted = (*last).min(LAST);
+    while names.iter().map(|name| name + 2).sum::<usize>() + wanted > width {
+        let widest = names.iter_mut().zip(header).filter(|(name, head)| **name > NAME && **head != "ID");
+        let Some((name, _)) = widest.max_by_key(|(name, _)| **name) else { break };
+        *name -= 1;
+    }
+    for row in &mut rows {
+        for (cell, width) in row.iter_mut().zip(names.iter()) {
+            *cell = cut(cell, u16::try_from(*width).ok());
+        }
+    }
+    rows
 }
 
 fn cut(line: &str, width: Option<u16>) -> String {
@@ -186,4 +214,34 @@ pub fn width(out: &agor_common::output::Out) -> Option<u16> {
         return None;
     }
     rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col).filter(|width| *width > 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_give_way_to_the_last_column() {
+        let header = ["AGENT", "STATE", "WHY"];
+        let row =
+            |why: &str| vec![vec!["an-agent-with-a-very-long-name".to_owned(), "crashed".into(), why.into()]];
+        let wide = table(&header, row("it was killed"), Some(80));
+        assert!(wide.contains("an-agent-with-a-very-long-name"), "{wide}");
+        let narrow = table(&header, row("it was killed by the kernel"), Some(60));
+        assert!(
+            narrow.contains("it was killed by the kernel") && narrow.contains("an-agent-with-a-"),
+            "{narrow}"
+        );
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+        let piped = table(&header, row(&"why ".repeat(50)), None);
+        assert!(!piped.contains('…'), "{piped}");
+    }
+
+    #[test]
+    fn ids_stay_whole() {
+        let rows =
+            vec![vec!["01a208b5-4818-709d-a7f2-5ab66146e581".into(), "boss".into(), "hello".repeat(20)]];
+        let narrow = table(&["ID", "FROM", "MESSAGE"], rows, Some(60));
+        assert!(narrow.contains("01a208b5-4818-709d-a7f2-5ab66146e581"), "{narrow}");
+    }
 }

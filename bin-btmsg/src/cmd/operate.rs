@@ -49,7 +49,11 @@ pub fn health(app: &mut App, args: &cli::Health) -> Done<Exit> {
                 // Home, and below it everything cleared: no flicker as a full clear would be.
                 app.out.bytes(b"\x1b[H\x1b[J")?;
             }
-            app.line(table)?;
+            let colour = app.out.colour();
+            // The header, then a line for each row.
+            for (line, row) in table.lines().zip(std::iter::once(None).chain(rows.iter().map(Some))) {
+                app.line(if colour { health::coloured(line, row) } else { line.to_owned() })?;
+            }
         }
         app.out.flush()?;
         if args.fail_at.is_some_and(|limit| worst >= limit) {
