@@ -237,6 +237,7 @@ impl Spill {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn fill(history: &mut History, events: std::ops::RangeInclusive<u64>) {
         for n in events {
@@ -286,5 +287,52 @@ mod tests {
         }
         assert!(matches!(history.at(first - 1), At::Gap { to, .. } if to == first - 1));
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "the file has no name");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        // What a client replays from anywhere: every event since, or one gap first, and never what was held.
+        #[test]
+        fn replay_is_complete_or_names_its_gap(
+            steps in prop::collection::vec((0usize..300, 0u64..100, prop::option::of(0u64..40)), 1..80),
+            limit in 200u64..4000,
+            spill in prop::option::of(200u64..4000),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut history = History::new(limit, spill.map(|size| (dir.path(), size))).unwrap();
+            // Every event ever written: payload and the session bytes up to its end.
+            let mut all: Vec<(Bytes, u64)> = Vec::new();
+            for (len, bytes, back) in steps {
+                let seq = history.next_seq();
+                prop_assert_eq!(seq, all.len() as u64 + 1);
+                let payload = Bytes::from(format!("{seq}:{}", "x".repeat(len)));
+                let end = history.bytes() + bytes;
+                history.push(payload.clone(), bytes);
+                all.push((payload, end));
+                // A writer holds the last `back` events, or nobody holds any.
+                let keep = back.map_or(u64::MAX, |back| seq.saturating_sub(back).max(1));
+                let held_before = history.first_seq();
+                history.trim(keep).unwrap();
+                let first = history.first_seq();
+                prop_assert!(first >= held_before && first <= keep.max(held_before), "{first} held {keep}");
+                for seq in 1..=all.len() as u64 {
+                    match history.at(seq) {
+                        At::Event(payload) => {
+                            prop_assert!(seq >= first);
+                            prop_assert_eq!(&payload, &all[usize::try_from(seq).unwrap() - 1].0);
+                        }
+                        At::Gap { to, end } => {
+                            prop_assert!(seq < first && to == first - 1, "{seq}: gap to {to}, first {first}");
+                            if spill.is_none() {
+                                prop_assert_eq!(end, all[usize::try_from(to).unwrap() - 1].1);
+                            }
+                        }
+                        At::Nothing => prop_assert!(false, "{seq} of {}", all.len()),
+                    }
+                }
+                prop_assert_eq!(history.at(all.len() as u64 + 1), At::Nothing);
+            }
+        }
     }
 }
