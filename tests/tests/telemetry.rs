@@ -274,8 +274,8 @@ fn the_context_travels_in_band_as_meta() {
     use std::io::Write as _;
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let world = World::new();
-    for agent in ["boss", "coder"] {
-        world.run("btmsg", &["register", agent, agent, "project", "test"]);
+    for (agent, role) in [("boss", "manager"), ("coder", "project")] {
+        world.run("btmsg", &["register", agent, agent, role, "test"]);
     }
     let mut send = world
         .tool("btmsg")
