@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use agor_common::trace_context::{Meta, TraceParent};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,8 @@ pub(crate) struct Command<'a> {
     pub(crate) kind: Cow<'a, str>,
     pub(crate) session: Option<Cow<'a, str>>,
     pub(crate) payload: Option<&'a RawValue>,
+    /// The trace that the command belongs to, from `_meta.traceparent`.
+    pub(crate) parent: Option<TraceParent>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +75,8 @@ struct Envelope<'a> {
     session: Option<Cow<'a, str>>,
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
+    #[serde(default, rename = "_meta")]
+    meta: Option<Meta>,
 }
 
 impl<'a> Command<'a> {
@@ -102,7 +107,8 @@ impl<'a> Command<'a> {
         let Some(kind) = envelope.kind else {
             return Err((Some(id), Refusal(Code::MissingField, "type is missing".into())));
         };
-        Ok(Command { id, kind, session: envelope.session, payload: envelope.payload })
+        let parent = envelope.meta.as_ref().and_then(Meta::parent);
+        Ok(Command { id, kind, session: envelope.session, payload: envelope.payload, parent })
     }
 
     /// The payload as `T`; an absent one is `{}`.

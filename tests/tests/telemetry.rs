@@ -312,3 +312,58 @@ fn events_from_elsewhere_become_log_records_and_span_events() {
     assert_eq!(attribute(&span.attributes, "process.exit.code").as_deref(), Some("0"));
     assert!(!String::from_utf8_lossy(&collector.bytes()).contains("hunter2"));
 }
+
+#[test]
+fn a_controller_takes_the_relay_and_its_session_into_its_trace() {
+    use std::io::Write as _;
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let collector = Collector::start(Behaviour::Take);
+    let world = World::new();
+    let file = |name: &str| world.path(name).display().to_string();
+    let token = world.run("agor-relay", &["token", "new"]);
+    std::fs::write(file("token"), &token.stdout).expect("a file");
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(file("token"), owner_only).expect("a mode");
+    let made =
+        world.run("agor-relay", &["cert", "new", "--cert", &file("cert.pem"), "--key", &file("key.pem")]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let mut relay = world
+        .tool("agor-relay")
+        .args(["--port", "0", "--port-file", &file("port"), "--token-file", &file("token")])
+        .args(["--tls-cert", &file("cert.pem"), "--tls-key", &file("key.pem"), "--", "cat"])
+        .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    collector.wait("the port file", |_| std::fs::read(file("port")).is_ok_and(|port| !port.is_empty()));
+    let port = std::fs::read_to_string(file("port")).expect("a port");
+    let pin = stdout(&world.run("agor-relay", &["pin", &file("cert.pem")]));
+    let mut connect = world
+        .tool("agor-relay")
+        .args(["connect", &format!("wss://127.0.0.1:{}", port.trim()), "--token-file", &file("token")])
+        .args(["--pin", pin.trim()])
+        .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+        .env("TRACEPARENT", format!("00-{TRACE}-00f067aa0ba902b7-01"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    connect.stdin.take().expect("a pipe").write_all(b"from afar\n").expect("it reads");
+    let output = connect.wait_with_output().expect("it ends");
+    assert_eq!(stdout(&output), "from afar\n");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(relay.id()).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is there");
+    relay.wait().expect("it ends");
+
+    let spans: Vec<Span> = collector.spans().into_iter().map(|(_, span)| span).collect();
+    let ours = |span: &Span| hex(&span.trace_id) == TRACE;
+    let client = find(&spans, "relay", ours);
+    let connection = find(&spans, "relay.connection", ours);
+    assert_eq!(hex(&connection.parent_span_id), hex(&client.span_id));
+    let session = find(&spans, "relay.session", |_| true);
+    assert!(session.end_time_unix_nano >= session.start_time_unix_nano);
+    let bytes = collector.bytes();
+    let bytes = String::from_utf8_lossy(&bytes);
+    assert!(!bytes.contains("from afar") && !bytes.contains(stdout(&token).trim()));
+}

@@ -4,8 +4,8 @@ mod cert;
 mod pin;
 mod token;
 
-use agor_common::Exit;
 use agor_common::telemetry::{self, Kind};
+use agor_common::{Exit, Failure as _};
 
 use crate::cli::{CertSub, Cli, Sub};
 use crate::error::Error;
@@ -36,6 +36,9 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
     }
     drop(entered);
     drop(span);
-    drop(guard);
+    match &done {
+        Ok(exit) => guard.finish(*exit),
+        Err(error) => guard.finish(error.exit()),
+    }
     done
 }

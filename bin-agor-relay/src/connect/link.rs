@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use agor_common::output;
+use agor_common::{output, telemetry};
 use bytes::Bytes;
 use futures_util::{Sink as _, SinkExt as _, Stream as _};
 use hyper::StatusCode;
@@ -99,6 +99,9 @@ impl Target {
             .map_err(|_| Failed::Never(Error::setup("the token cannot stand in a header", "")))?;
         bearer.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, bearer);
+        if let Some(trace) = telemetry::traceparent().and_then(|trace| HeaderValue::from_str(&trace).ok()) {
+            request.headers_mut().insert("traceparent", trace);
+        }
         // What the relay sends is bounded by its chunks, escaped; 16 MiB is far above.
         let config = WebSocketConfig::default()
             .read_buffer_size(64 << 10)

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use agor_common::telemetry;
+use agor_common::trace_context::TRACEPARENT;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -58,6 +60,16 @@ pub(crate) fn execute(connection: &mut Connection, text: &str) -> Option<End> {
             return connection.nuisance();
         }
     };
+    // A command that brings its trace along is a span of that trace.
+    let span = match command.parent {
+        Some(parent) if telemetry::is_on() => {
+            let span = tracing::info_span!("relay.command", relay.command = %command.kind);
+            telemetry::set_parent(&span, &parent.to_string());
+            span
+        }
+        _ => tracing::Span::none(),
+    };
+    let _in = span.enter();
     // These two are about the connection itself; executing one again does no harm.
     match &*command.kind {
         "session_ack" => {
@@ -385,10 +397,15 @@ fn start_with(
             if !connection.grant.sees(name) {
                 return Err(Refusal(Code::Forbidden, format!("the token does not reach session {name}")));
             }
+            let mut env = wanted.env;
+            // While exporting, the session's own span is the parent that its process gets.
+            if let Some(parent) = command.parent.filter(|_| !telemetry::is_on()) {
+                env.entry(TRACEPARENT.into()).or_insert_with(|| parent.to_string());
+            }
             let spec = Spec {
                 argv: argv.into_iter().map(OsString::from).collect(),
                 cwd: wanted.cwd,
-                env: wanted.env,
+                env,
                 pty,
                 autostart: false,
                 alone: connection.relay.limits.alone,

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
-use agor_common::output;
+use agor_common::{output, telemetry};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, Response, StatusCode};
@@ -190,15 +190,17 @@ impl Relay {
                 return Err((StatusCode::FORBIDDEN, "the token does not reach this"));
             }
             let on = hyper::upgrade::on(&mut request);
-            *upgraded.borrow_mut() = Some(Accepted { on, grant: grant.clone(), target });
+            let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+            let traceparent = traceparent.map(str::to_owned);
+            *upgraded.borrow_mut() = Some(Accepted { on, grant: grant.clone(), target, traceparent });
             Ok(http::switching(&accept))
         })();
         decided.unwrap_or_else(|(status, why)| {
             if status == StatusCode::UNAUTHORIZED {
                 self.metrics.login_failures.add(1);
-                agor_common::telemetry::count("agor.relay.login_failures", 1, &[]);
+                telemetry::count("agor.relay.login_failures", 1, &[]);
                 let span = tracing::info_span!("relay.connection", client.address = %peer.ip());
-                agor_common::telemetry::set_error(&span, "login", why);
+                telemetry::set_error(&span, "login", why);
                 drop(span.entered());
                 self.throttle.borrow_mut().failed(peer.ip(), limit, now);
                 self.note(peer, "login refused");
@@ -230,11 +232,19 @@ impl Relay {
             .with_upgrades()
             .await
             .map_err(|error| format!("HTTP: {error}"))?;
-        let Some(Accepted { on, grant, target }) = upgraded.into_inner() else { return Ok(None) };
+        let Some(Accepted { on, grant, target, traceparent }) = upgraded.into_inner() else {
+            return Ok(None);
+        };
         let upgraded: Upgraded = on.await.map_err(|error| format!("upgrade: {error}"))?;
         let parts =
             upgraded.downcast::<TokioIo<Stream>>().map_err(|_| "upgrade: not our stream".to_owned())?;
-        Ok(Some(Open { stream: parts.io.into_inner(), early: parts.read_buf.to_vec(), grant, target }))
+        Ok(Some(Open {
+            stream: parts.io.into_inner(),
+            early: parts.read_buf.to_vec(),
+            grant,
+            target,
+            traceparent,
+        }))
     }
 
     /// One connection, from accept to its end.
@@ -264,10 +274,20 @@ impl Relay {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
         let grant = open.grant.clone();
+        let span = tracing::info_span!(
+            "relay.connection",
+            otel.kind = "server",
+            client.address = %peer.ip(),
+            relay.grant = %grant.name,
+        );
+        if let Some(traceparent) = &open.traceparent {
+            telemetry::set_parent(&span, traceparent);
+        }
+        telemetry::count("agor.relay.connections", 1, &[]);
         let (outbox, work): (Rc<Outbox>, std::pin::Pin<Box<dyn Future<Output = End>>>) = match open.target {
             Target::Raw { ref session, binary } => {
                 let name = session.clone();
-                match self.open_raw(&name, open, binary).await {
+                match self.open_raw(&name, open, binary).instrument(span.clone()).await {
                     Some(raw) => (raw.outbox.clone(), Box::pin(self.clone().run_raw(raw))),
                     None => return,
                 }
@@ -278,19 +298,19 @@ impl Relay {
             }
         };
         let name = grant.name.clone();
-        let span = tracing::info_span!("relay.connection", client.address = %peer.ip(), relay.token = %name);
-        agor_common::telemetry::count("agor.relay.connections", 1, &[]);
         self.live.borrow_mut().insert(serial, Live { outbox, grant });
         // The token may have been revoked during the handshake.
         self.cut_revoked();
-        let end = work.instrument(span).await;
+        let end = work.instrument(span.clone()).await;
         self.live.borrow_mut().remove(&serial);
         if let End::Broken(why) = end {
+            telemetry::set_error(&span, "broken", &why);
             self.note(peer, &format!("connection of token {name} broke: {why}"));
         } else if let End::Cut(cut) = end
             && cut.code != 1000
             && cut.code != 1001
         {
+            telemetry::set_error(&span, &cut.code.to_string(), cut.reason);
             self.note(peer, &format!("connection of token {name} cut: {} ({})", cut.reason, cut.code));
         }
     }
@@ -345,6 +365,7 @@ struct Accepted {
     on: OnUpgrade,
     grant: Grant,
     target: Target,
+    traceparent: Option<String>,
 }
 
 /// A connection right after the upgrade.
@@ -353,4 +374,6 @@ struct Open {
     early: Vec<u8>,
     grant: Grant,
     target: Target,
+    /// The client's trace, from the header `traceparent` of its upgrade.
+    traceparent: Option<String>,
 }

@@ -4,9 +4,12 @@ use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
+use agor_common::telemetry;
+use agor_common::trace_context::{TRACEPARENT, TraceParent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tracing::Instrument as _;
 
 use super::client::Reply;
 use super::commands::need;
@@ -27,9 +30,18 @@ struct Said {
     stderr: Vec<u8>,
 }
 
-async fn run(argv: Vec<OsString>, input: Vec<u8>, extra: Duration) -> Result<Said, String> {
+async fn run(
+    argv: Vec<OsString>,
+    input: Vec<u8>,
+    extra: Duration,
+    parent: Option<TraceParent>,
+) -> Result<Said, String> {
     let name = argv.first().map_or_else(String::new, |word| word.to_string_lossy().into_owned());
     let mut command = tool_command(&argv);
+    // While exporting, the current span is the parent and knows this one as its own.
+    if let Some(parent) = parent.filter(|_| !telemetry::is_on()) {
+        command.env(TRACEPARENT, parent.to_string());
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
@@ -81,7 +93,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
 
 /// A part of the health answer: what the tool said, or why it did not.
 async fn part(argv: &[&str]) -> Value {
-    match run(words(argv), Vec::new(), Duration::ZERO).await {
+    match run(words(argv), Vec::new(), Duration::ZERO, None).await {
         Ok(said) => {
             // Unhealthy is an answer too, and the tools end with 1 for it.
             let ok = matches!(said.code, Some(0 | 1)) && parse(&said.stdout).is_some();
@@ -165,9 +177,9 @@ impl Mail {
     }
 }
 
-async fn mail(mail: Mail) -> Result<Value, Refusal> {
+async fn mail(mail: Mail, parent: Option<TraceParent>) -> Result<Value, Refusal> {
     let (argv, input, wait) = mail.call()?;
-    let said = run(argv, input, wait).await.map_err(|why| Refusal(Code::Failed, why))?;
+    let said = run(argv, input, wait, parent).await.map_err(|why| Refusal(Code::Failed, why))?;
     let why = agor_common::text::single_line(String::from_utf8_lossy(&said.stderr).trim());
     // 1: nothing to receive; 69: accepted, and parked for an agent that is offline.
     if !matches!(said.code, Some(0 | 1 | 69)) {
@@ -186,7 +198,7 @@ struct FrontendLog {
     traceparent: Option<String>,
 }
 
-async fn frontend_log(log: FrontendLog) -> Result<Value, Refusal> {
+async fn frontend_log(log: FrontendLog, parent: Option<TraceParent>) -> Result<Value, Refusal> {
     // On stdin, so that nothing of it shows in an argument list; the named keys win over attributes.
     let mut record = log.attributes;
     record.insert("level".into(), log.level.into());
@@ -196,8 +208,9 @@ async fn frontend_log(log: FrontendLog) -> Result<Value, Refusal> {
     let mut line = Value::Object(record).to_string();
     line.push('\n');
     let argv = words(&["btmsg", "log", "--json", "-"]);
-    let said =
-        run(argv, line.into_bytes(), Duration::ZERO).await.map_err(|why| Refusal(Code::Failed, why))?;
+    let said = run(argv, line.into_bytes(), Duration::ZERO, parent)
+        .await
+        .map_err(|why| Refusal(Code::Failed, why))?;
     if said.code != Some(0) {
         let why = agor_common::text::single_line(String::from_utf8_lossy(&said.stderr).trim());
         return Err(Refusal(Code::Failed, format!("btmsg log ended with {:?}: {why}", said.code)));
@@ -212,17 +225,24 @@ pub(crate) fn execute(connection: &Connection, command: &Command<'_>, reply: Rep
         let message = "a token that is limited to sessions does not reach the machine's health and mail";
         return reply.refuse(&Refusal(Code::Forbidden, message.into()));
     }
+    let parent = command.parent;
     match &*command.kind {
         "health" => match need(connection, Scope::Observe) {
             Ok(()) => drop(tokio::task::spawn_local(async move { reply.answer(health().await) })),
             Err(refusal) => refused(reply, refusal),
         },
         "btmsg" => match need(connection, Scope::Write).and_then(|()| command.payload::<Mail>()) {
-            Ok(wanted) => drop(tokio::task::spawn_local(async move { reply.answer(mail(wanted).await) })),
+            Ok(wanted) => {
+                let work = async move { reply.answer(mail(wanted, parent).await) };
+                drop(tokio::task::spawn_local(work.in_current_span()));
+            }
             Err(refusal) => refused(reply, refusal),
         },
         _ => match need(connection, Scope::Write).and_then(|()| command.payload::<FrontendLog>()) {
-            Ok(log) => drop(tokio::task::spawn_local(async move { reply.answer(frontend_log(log).await) })),
+            Ok(log) => {
+                let work = async move { reply.answer(frontend_log(log, parent).await) };
+                drop(tokio::task::spawn_local(work.in_current_span()));
+            }
             Err(refusal) => refused(reply, refusal),
         },
     }
