@@ -8,6 +8,7 @@
 
 pub mod args;
 mod base;
+mod cleaner;
 pub mod cli;
 mod cmd;
 pub mod environment;
@@ -16,6 +17,8 @@ pub mod git;
 pub mod host;
 pub mod landlock;
 pub mod mounts;
+mod namespace;
+mod placeholder;
 pub mod plan;
 pub mod policy;
 mod privileges;
@@ -24,6 +27,7 @@ mod report;
 pub mod rights;
 pub mod rlimit;
 pub mod seccomp;
+mod sockets;
 pub mod status;
 mod sys;
 

@@ -1,24 +1,431 @@
-//! The private mount namespace: protected paths, hidden files, hidden sockets.
+//! What a private mount namespace has to change: Landlock only ever adds rights below a path, so whatever is
+//! to be kept from a granted directory is kept from it here.
+//!
+//! A protected path becomes a read-only mount of itself, and every directory above it that could be renamed
+//! away, up to the grant, a mount of itself too: the kernel refuses to rename a mount point.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::git::{self, Repository};
 use crate::host::Host;
+use crate::landlock::Support;
+use crate::placeholder;
 use crate::plan::Plan;
+use crate::policy::Origin;
+use crate::profile::UnixMode;
+use crate::rights::Rights;
+use crate::sockets;
+
+/// What is done to a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A mount of itself, so that it cannot be renamed or removed.
+    Pin,
+    /// A read-only mount of itself.
+    ReadOnly,
+    /// It does not exist: an empty one, read-only, so that it cannot be made.
+    Absent {
+        /// Whether it is a directory.
+        directory: bool,
+    },
+    /// Replaced by an unreadable empty file or directory.
+    Hidden {
+        /// Whether it is a directory.
+        directory: bool,
+    },
+    /// Replaced by an empty directory in which only `keep` is.
+    Emptied {
+        /// Paths below that stay.
+        keep: Vec<PathBuf>,
+    },
+}
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
+    /// Where, without links.
     pub path: PathBuf,
+    /// What.
+    pub change: Change,
+    /// Why.
+    pub why: String,
+    /// Whether COMMAND must not run at all where this cannot be had.
+    pub vital: bool,
 }
 
-/// What is to be mounted for `plan`.
-pub(crate) fn plan(_plan: &Plan, _host: &Host) -> Result<Vec<Mount>, Error> {
-    Ok(Vec::new())
+/// Never writable in a project; `None` is a name that is protected only where it exists.
+const PROJECT_FILES: [&str; 3] = [".mcp.json", ".claude/settings.json", ".claude/settings.local.json"];
+
+/// Read by shells when they start.
+const SHELL_FILES: [&str; 9] = [
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".bash_logout",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".config/fish/config.fish",
+];
+
+/// Readable by the owner alone, and so by a root without capabilities.
+const ROOT_SECRETS: [&str; 6] =
+    ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/ssh"];
+
+struct Planner<'a> {
+    roots: Vec<PathBuf>,
+    plan: &'a Plan,
+    mounts: Vec<Mount>,
+    findings: Vec<String>,
 }
 
-/// Enters the namespace; whether other programs' sockets are hidden.
-pub(crate) fn apply(_plan: &Plan, _host: &Host, _status: &mut crate::status::Status) -> Result<bool, Error> {
-    Ok(false)
+/// What is to be mounted for `plan`, from the top of the tree downwards, and what deserves a look.
+pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
+    let mut planner = Planner { roots: plan.writable(), plan, mounts: Vec::new(), findings: Vec::new() };
+    planner.narrowed();
+    if plan.policy.protect {
+        for (path, origin) in &plan.policy.protected {
+            planner.protect(path, &origin.to_string());
+        }
+        if let Some(config) = &plan.policy.config {
+            planner.protect(config, "own configuration");
+        }
+        for project in projects(plan, host) {
+            planner.project(&project, host);
+        }
+    }
+    for (path, origin) in &plan.policy.hidden {
+        planner.hide(path, &origin.to_string());
+    }
+    if host.euid == 0 {
+        for path in ROOT_SECRETS {
+            planner.hide(Path::new(path), "readable only because this is root");
+        }
+    }
+    let resolves = matches!(plan.landlock, Support::Abi(abi) if abi >= 9);
+    if plan.policy.unix.mode == UnixMode::Listed && !resolves {
+        planner.sockets();
+    }
+    planner.pin();
+    let mut mounts = planner.mounts;
+    mounts.sort_by_key(|mount| (mount.path.components().count(), mount.change == Change::ReadOnly));
+    (mounts, planner.findings)
+}
+
+/// The directories that get a project's protection: the working directory, and repositories that were
+/// granted by name.
+fn projects(plan: &Plan, host: &Host) -> Vec<PathBuf> {
+    let mut projects: Vec<PathBuf> = Vec::new();
+    let granted = plan.grants.iter().filter(|grant| grant.rights.write);
+    for grant in granted {
+        let is_project = match grant.origin {
+            Origin::BuiltIn(why) => why == "project",
+            Origin::Flag => host.cwd.as_ref() == Some(&grant.path) || grant.path.join(".git").exists(),
+            Origin::Profile(_) => false,
+        };
+        if is_project && !projects.contains(&grant.path) {
+            projects.push(grant.path.clone());
+        }
+    }
+    projects
+}
+
+impl Planner<'_> {
+    fn writable(&self, path: &Path) -> bool {
+        self.roots.iter().any(|root| path.starts_with(root))
+    }
+
+    fn push(&mut self, path: PathBuf, change: Change, why: &str, vital: bool) {
+        if !self.mounts.iter().any(|mount| mount.path == path) {
+            self.mounts.push(Mount { path, change, why: why.to_owned(), vital });
+        }
+    }
+
+    /// Named by the user for writing: that is not protected against their word.
+    fn lifted(&self, path: &Path) -> bool {
+        self.plan
+            .grants
+            .iter()
+            .any(|grant| grant.origin == Origin::Flag && grant.rights.write && grant.path == path)
+    }
+
+    /// `--ro` below a grant that may be written.
+    fn narrowed(&mut self) {
+        let flags: Vec<PathBuf> = self
+            .plan
+            .grants
+            .iter()
+            .filter(|grant| grant.origin == Origin::Flag && !grant.rights.write)
+            .map(|grant| grant.path.clone())
+            .collect();
+        for path in flags {
+            let Ok(real) = std::fs::canonicalize(&path) else { continue };
+            if self.writable(&real) && !already_read_only(&real) {
+                self.push(real, Change::ReadOnly, "read-only below a read-write grant", true);
+            }
+        }
+    }
+
+    fn protect(&mut self, path: &Path, why: &str) {
+        if self.lifted(path) {
+            return;
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(meta) => {
+                let Ok(real) = std::fs::canonicalize(path) else { return };
+                if !self.writable(&real) || already_read_only(&real) {
+                    return;
+                }
+                if meta.is_symlink() {
+                    self.findings.push(format!(
+                        "{} is a link: what it points to is protected, the link is not",
+                        path.display()
+                    ));
+                }
+                let change = if placeholder::is_one(&real) {
+                    Change::Absent { directory: meta.is_dir() }
+                } else {
+                    Change::ReadOnly
+                };
+                self.push(real, change, why, false);
+            }
+            Err(_) => self.protect_absent(path, why),
+        }
+    }
+
+    fn protect_absent(&mut self, path: &Path, why: &str) {
+        // The nearest parent that exists; what lies between must be there for the name to be covered.
+        let mut between = Vec::new();
+        let Some(mut parent) = path.parent() else { return };
+        let real = loop {
+            match std::fs::canonicalize(parent) {
+                Ok(real) => break real,
+                Err(_) => {
+                    let (Some(name), Some(above)) = (parent.file_name(), parent.parent()) else { return };
+                    between.push(name.to_owned());
+                    parent = above;
+                }
+            }
+        };
+        let Some(name) = path.file_name() else { return };
+        if !self.writable(&real) || !may_create(&real) {
+            return;
+        }
+        let full = between.iter().rev().fold(real, |path, name| path.join(name)).join(name);
+        self.push(full, Change::Absent { directory: placeholder::is_directory(path) }, why, false);
+    }
+
+    fn project(&mut self, project: &Path, host: &Host) {
+        for name in PROJECT_FILES {
+            self.protect(&project.join(name), "agent settings of the project");
+        }
+        for name in settings(project) {
+            self.protect(&name, "agent settings of the project");
+        }
+        let is_home = host.home.as_deref() == Some(project);
+        for name in SHELL_FILES {
+            let path = project.join(name);
+            if is_home || std::fs::symlink_metadata(&path).is_ok() {
+                self.protect(&path, "read by shells");
+            }
+        }
+        for path in environment_files(project) {
+            self.hide(&path, "secrets of the project");
+        }
+        match git::find(project) {
+            Some(repository) => self.repository(project, &repository),
+            // A link, or a file that leads nowhere known: not to be replaced either.
+            None if std::fs::symlink_metadata(project.join(".git")).is_ok() => {
+                self.protect(&project.join(".git"), "leads to a repository that is not granted");
+            }
+            None => {}
+        }
+    }
+
+    fn repository(&mut self, project: &Path, repository: &Repository) {
+        let own = project.join(".git");
+        if repository.top != project {
+            // A repository in the middle of another one would take over there.
+            self.protect(&own, "would hide the repository around the project");
+        } else if own.is_file() {
+            self.protect(&own, "says where the repository is");
+        }
+        self.git_dir(&repository.common_dir);
+        let worktree = repository.git_dir.join("config.worktree");
+        if worktree.exists() {
+            self.protect(&worktree, "configuration that runs commands");
+        }
+        if repository.git_dir != repository.common_dir {
+            for name in ["commondir", "gitdir"] {
+                self.protect(&repository.git_dir.join(name), "says where the repository is");
+            }
+        }
+        for module in modules(&repository.common_dir.join("modules"), 3) {
+            self.git_dir(&module);
+        }
+        if let Some(hooks) = hooks_path(&repository.common_dir) {
+            let hooks = repository.top.join(hooks);
+            self.protect(&hooks, "core.hooksPath");
+        }
+    }
+
+    fn git_dir(&mut self, dir: &Path) {
+        self.protect(&dir.join("config"), "configuration that runs commands");
+        self.protect(&dir.join("hooks"), "run by git");
+        self.protect(&dir.join("commondir"), "would move the repository's configuration");
+    }
+
+    fn hide(&mut self, path: &Path, why: &str) {
+        let Ok(real) = std::fs::canonicalize(path) else { return };
+        let named = |grant: &crate::policy::Grant| grant.origin == Origin::Flag && grant.path == path;
+        let readable = rustix::fs::access(&real, rustix::fs::Access::READ_OK).is_ok();
+        if !readable
+            || self.plan.grants.iter().any(named)
+            || self.plan.covers_real(&real, Rights::RO).is_none()
+        {
+            return;
+        }
+        let directory = real.is_dir();
+        self.push(real, Change::Hidden { directory }, why, false);
+    }
+
+    fn sockets(&mut self) {
+        let allowed = &self.plan.policy.unix.paths;
+        let run = Path::new("/run");
+        if run.is_dir() && !crate::namespace::is_stash(run) {
+            let below = |path: &PathBuf| path.starts_with(run) && path != run;
+            let mut keep: Vec<PathBuf> = Vec::new();
+            let granted = self.plan.grants.iter().map(|grant| &grant.path);
+            for path in granted.chain(allowed) {
+                let Ok(real) = std::fs::canonicalize(path) else { continue };
+                if below(&real) && !keep.iter().any(|known| real.starts_with(known)) {
+                    keep.retain(|known| !known.starts_with(&real));
+                    keep.push(real);
+                }
+            }
+            let wanted =
+                self.plan.grants.iter().any(|grant| grant.origin == Origin::Flag && grant.path == run);
+            if !wanted {
+                self.push(run.to_path_buf(), Change::Emptied { keep }, "sockets of other programs", false);
+            }
+        }
+        let temporary =
+            |origin: &Origin| matches!(origin, Origin::BuiltIn(why) if why.starts_with("temporary"));
+        let own: Vec<PathBuf> = self
+            .plan
+            .grants
+            .iter()
+            .filter(|grant| {
+                grant.rights.write && !temporary(&grant.origin) && !grant.path.starts_with("/dev")
+            })
+            .filter_map(|grant| std::fs::canonicalize(&grant.path).ok())
+            .collect();
+        for path in sockets::reachable() {
+            let kept =
+                allowed.iter().any(|known| std::fs::canonicalize(known).is_ok_and(|known| known == path));
+            if kept || path.starts_with(run) || own.iter().any(|root| path.starts_with(root)) {
+                continue;
+            }
+            self.push(path, Change::Hidden { directory: false }, "socket of another program", false);
+        }
+    }
+
+    /// Pins everything between a grant and what is protected in it.
+    fn pin(&mut self) {
+        let mut pins: Vec<PathBuf> = Vec::new();
+        for mount in &self.mounts {
+            for above in mount.path.ancestors().skip(1) {
+                let Some(parent) = above.parent() else { break };
+                if !self.writable(parent) {
+                    break;
+                }
+                if !pins.iter().any(|known| known == above) {
+                    pins.push(above.to_path_buf());
+                }
+            }
+        }
+        for path in pins {
+            self.push(path, Change::Pin, "holds a protected path", false);
+        }
+    }
+}
+
+/// Whether a path lies on a read-only mount already, as inside another sandbox of ours.
+fn already_read_only(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ROFS)
+}
+
+fn may_create(dir: &Path) -> bool {
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// Further `.claude/settings*.json`.
+fn settings(project: &Path) -> Vec<PathBuf> {
+    named(&project.join(".claude"), |name| name.starts_with("settings") && name.ends_with(".json"))
+}
+
+/// `.env` and its variants, without the examples that are meant to be read.
+fn environment_files(project: &Path) -> Vec<PathBuf> {
+    named(project, |name| {
+        let examples = [".example", ".sample", ".template", ".dist", ".defaults"];
+        (name == ".env" || name.starts_with(".env.")) && !examples.iter().any(|end| name.ends_with(end))
+    })
+}
+
+fn named(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let names = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&wanted));
+    let mut paths: Vec<PathBuf> = names.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Git directories of submodules, which may be nested.
+fn modules(dir: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(dir) else { return found };
+    for entry in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        if entry.join("HEAD").exists() {
+            found.extend(modules(&entry.join("modules"), depth));
+            found.push(entry);
+        } else if depth > 0 {
+            found.extend(modules(&entry, depth - 1));
+        }
+    }
+    found
+}
+
+/// `core.hooksPath` of a repository's own configuration, where it is relative.
+fn hooks_path(common_dir: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(common_dir.join("config")).ok()?;
+    let line = text.lines().map(str::trim).find(|line| line.to_ascii_lowercase().starts_with("hookspath"))?;
+    let value = line.split_once('=')?.1.trim().trim_matches('"');
+    (!value.is_empty() && !value.starts_with(['/', '~'])).then(|| PathBuf::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_hooks_path_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config"), "[core]\n\tbare = false\n\thooksPath = .husky/_\n")
+            .unwrap();
+        assert_eq!(hooks_path(dir.path()), Some(".husky/_".into()));
+        std::fs::write(dir.path().join("config"), "[core]\n\thooksPath = /etc/hooks\n").unwrap();
+        assert_eq!(hooks_path(dir.path()), None);
+    }
+
+    #[test]
+    fn environment_files_without_examples() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".env", ".env.local", ".env.example", ".envrc", "env"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let names: Vec<_> =
+            environment_files(dir.path()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, [".env", ".env.local"]);
+    }
 }

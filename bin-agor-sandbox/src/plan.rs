@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use crate::base;
 use crate::error::Error;
 use crate::host::Host;
+use crate::landlock::{self, Support};
 use crate::mounts::{self, Mount};
 use crate::policy::{Grant, Origin, Policy};
 use crate::rights::Rights;
@@ -23,6 +24,8 @@ pub struct Plan {
     pub grants: Vec<Grant>,
     /// What the private mount namespace changes, in order.
     pub mounts: Vec<Mount>,
+    /// What the kernel says about Landlock.
+    pub landlock: Support,
     /// What deserves a look.
     pub findings: Vec<String>,
 }
@@ -66,9 +69,12 @@ impl Plan {
         for grant in &policy.grants {
             merged.add(grant, &mut findings);
         }
-        let mut plan = Plan { policy, grants: merged.grants, mounts: Vec::new(), findings };
+        let landlock = landlock::support();
+        let mut plan = Plan { policy, grants: merged.grants, mounts: Vec::new(), landlock, findings };
         plan.look(host);
-        plan.mounts = mounts::plan(&plan, host)?;
+        let (mounts, findings) = mounts::plan(&plan, host);
+        plan.mounts = mounts;
+        plan.findings.extend(findings);
         Ok(plan)
     }
 

@@ -20,7 +20,7 @@ use crate::rights::Rights;
 use crate::status::{State, Status};
 use crate::sys::exec::Image;
 use crate::sys::{exec, inherit};
-use crate::{mounts, privileges, seccomp};
+use crate::{namespace, privileges, seccomp};
 
 /// Runs COMMAND. Comes back only with an error, or with COMMAND's status where a parent stayed.
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
@@ -32,18 +32,17 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     }
     let plan = Plan::new(policy, &host)?;
     let sink = Sink::open(args)?;
-    let Err(error) = become_command(args, &plan, &host, sink);
+    let Err(error) = become_command(args, &plan, sink);
     Err(error)
 }
 
 /// Everything between the plan and the command.
-fn become_command(args: &Args, plan: &Plan, host: &Host, sink: Sink) -> Result<Infallible, Error> {
+fn become_command(args: &Args, plan: &Plan, sink: Sink) -> Result<Infallible, Error> {
     let mut status = Status::new(&plan.policy.profile);
     status.findings.clone_from(&plan.findings);
     // Before anything that starts a thread: a user namespace needs a process of one.
-    let hidden_sockets = mounts::apply(plan, host, &mut status)?;
-    let support = landlock::support();
-    predict(plan, &support, hidden_sockets, &mut status);
+    let hidden_sockets = namespace::apply(plan, &mut status)?;
+    predict(plan, hidden_sockets, &mut status);
     let trace = span(args, &status);
 
     let (mut env, _) = plan.policy.env.filter(std::env::vars_os());
@@ -56,7 +55,7 @@ fn become_command(args: &Args, plan: &Plan, host: &Host, sink: Sink) -> Result<I
 
     let dropped = privileges::drop_all();
     record_privileges(&dropped, &mut status);
-    if let Support::Abi(abi) = support {
+    if let Support::Abi(abi) = plan.landlock {
         for grant in landlock::restrict(plan, abi)? {
             let what =
                 format!("{} {}: no such file or directory", grant.rights.option(), grant.path.display());
@@ -86,8 +85,8 @@ fn become_command(args: &Args, plan: &Plan, host: &Host, sink: Sink) -> Result<I
 }
 
 /// What the layers that are not up yet will be.
-pub(crate) fn predict(plan: &Plan, support: &Support, hidden_sockets: bool, status: &mut Status) {
-    match support {
+pub(crate) fn predict(plan: &Plan, hidden_sockets: bool, status: &mut Status) {
+    match &plan.landlock {
         Support::Abi(abi) => landlock::judge(plan, *abi, hidden_sockets, status),
         Support::None { why, help } => {
             status.add("files", State::Absent, Some(format!("Landlock is {why}; {help}")));

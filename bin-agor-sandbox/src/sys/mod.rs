@@ -3,3 +3,5 @@
 pub(crate) mod exec;
 pub(crate) mod inherit;
 pub(crate) mod kernel;
+pub(crate) mod mount;
+pub(crate) mod process;

@@ -1,0 +1,238 @@
+//! Stand-ins for protected names that do not exist.
+//!
+//! A name can only be covered by a mount when something is there. So an empty file or directory is made,
+//! with content that means nothing to whoever reads it on the host, and taken away again as soon as no
+//! sandbox needs it: a helper outside of the sandbox waits for the mount namespace to end, however
+//! COMMAND ended. Several sandboxes share one: each holds a shared lock on it, and only who gets the
+//! exclusive lock removes it.
+
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, XattrFlags};
+
+/// Marks a stand-in, so that one that was left behind (the helper was killed) is known again.
+const MARK: &str = "user.agor.placeholder";
+
+const FILE_MODE: u32 = 0o444;
+const DIRECTORY_MODE: u32 = 0o555;
+
+/// Whether the stand-in for `path` is a directory: git does not see empty directories, so that no `git add`
+/// picks one up, and programs that look for a file there find none. Only git itself would stumble.
+pub(crate) fn is_directory(path: &Path) -> bool {
+    path.file_name() != Some(std::ffi::OsStr::new("commondir"))
+}
+
+/// What the one file says: that the repository is where it is (gitrepository-layout(5), commondir).
+const CONTENT: &[u8] = b".\n";
+
+/// One that is in use.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// The directory that it is in, and its name there.
+    parent: OwnedFd,
+    name: std::ffi::OsString,
+    /// Holds the lock.
+    lock: OwnedFd,
+    directory: bool,
+    /// Directories above it that were made for it, the innermost first: (parent, name).
+    made: Vec<(OwnedFd, std::ffi::OsString)>,
+}
+
+fn marked(fd: impl rustix::fd::AsFd) -> Option<bool> {
+    let mut buffer = [0_u8; 8];
+    match rustix::fs::fgetxattr(fd, MARK, &mut buffer) {
+        Ok(_) => Some(true),
+        Err(rustix::io::Errno::NODATA) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// Whether what is at `path` was made by [`hold`].
+pub(crate) fn is_one(path: &Path) -> bool {
+    let Ok(fd) = rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) else {
+        return false;
+    };
+    is_placeholder(&fd)
+}
+
+fn is_placeholder(fd: &OwnedFd) -> bool {
+    let Ok(stat) = rustix::fs::fstat(fd) else { return false };
+    let mode = stat.st_mode & 0o7777;
+    let looks = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::Directory => mode == DIRECTORY_MODE,
+        rustix::fs::FileType::RegularFile => {
+            mode == FILE_MODE && u64::try_from(stat.st_size).is_ok_and(|size| size == CONTENT.len() as u64)
+        }
+        _ => false,
+    };
+    // Where the file system has no attributes, mode and content have to do.
+    looks && marked(fd).unwrap_or(true)
+}
+
+/// Makes the stand-in, or shares one that is there. `None` when somebody made a real file in between.
+pub(crate) fn hold(path: &Path, directory: bool) -> io::Result<Option<Held>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    for _ in 0..100 {
+        // Again in every round: the last user of another one may remove the directories any time.
+        let made = make_parents(dir)?;
+        let parent =
+            match rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(parent) => parent,
+                Err(rustix::io::Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fresh = if directory {
+            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)).map(|()| None)
+        } else {
+            let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&parent, name, create, Mode::from_raw_mode(0o600)).map(Some)
+        };
+        let fresh = match fresh {
+            Ok(file) => Some(file),
+            Err(rustix::io::Errno::EXIST) => None,
+            Err(rustix::io::Errno::NOENT) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let is_new = fresh.is_some();
+        if let Some(Some(file)) = fresh {
+            let mut file = std::fs::File::from(file);
+            file.write_all(CONTENT)?;
+        }
+        let lock = match rustix::fs::openat(&parent, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::NOENT) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if is_new {
+            let _ = rustix::fs::fsetxattr(&lock, MARK, b"1", XattrFlags::empty());
+            let mode = if directory { DIRECTORY_MODE } else { FILE_MODE };
+            rustix::fs::fchmod(&lock, Mode::from_raw_mode(mode))?;
+        }
+        rustix::fs::flock(&lock, FlockOperation::LockShared)?;
+        // The one who waited for it may have got a name that is gone by now.
+        let same = rustix::fs::fstat(&lock)
+            .and_then(|ours| Ok((ours, rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?)))
+            .is_ok_and(|(ours, there)| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino));
+        if !same {
+            continue;
+        }
+        if !is_new && !settled(&lock) {
+            return Ok(None);
+        }
+        return Ok(Some(Held { parent, name: name.to_owned(), lock, directory, made }));
+    }
+    Err(io::Error::other("its name keeps changing"))
+}
+
+/// Another sandbox may be between making and marking it.
+fn settled(lock: &OwnedFd) -> bool {
+    (0..20).any(|round| {
+        if round > 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        is_placeholder(lock)
+    })
+}
+
+/// Makes the directories that are missing above a stand-in, and finds those that another sandbox made.
+fn make_parents(dir: &Path) -> io::Result<Vec<(OwnedFd, std::ffi::OsString)>> {
+    let open = |path: &Path| {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let mut missing: Vec<PathBuf> = Vec::new();
+    for above in dir.ancestors() {
+        if above.exists() {
+            break;
+        }
+        missing.push(above.to_path_buf());
+    }
+    for path in missing.iter().rev() {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        match rustix::fs::mkdirat(open(parent)?, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) => {
+                let _ = rustix::fs::setxattr(path, MARK, b"1", XattrFlags::empty());
+            }
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut made = Vec::new();
+    for above in dir.ancestors() {
+        let mut buffer = [0_u8; 8];
+        let ours = missing.iter().any(|path| path == above)
+            || rustix::fs::lgetxattr(above, MARK, &mut buffer).is_ok();
+        let (true, Some(parent), Some(name)) = (ours, above.parent(), above.file_name()) else { break };
+        made.push((open(parent)?, name.to_owned()));
+    }
+    Ok(made)
+}
+
+impl Held {
+    /// What must stay open.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        [&self.parent, &self.lock].into_iter().chain(self.made.iter().map(|(parent, _)| parent))
+    }
+
+    /// Removes it unless another sandbox uses it; then the directories that were made for it, when they are
+    /// empty.
+    pub(crate) fn release(&self) {
+        if rustix::fs::flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let same = rustix::fs::fstat(&self.lock)
+                .and_then(|ours| {
+                    Ok((ours, rustix::fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?))
+                })
+                .is_ok_and(|(ours, there)| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino));
+            if same {
+                let flags = if self.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+                let _ = rustix::fs::unlinkat(&self.parent, &self.name, flags);
+            }
+        }
+        for (parent, name) in &self.made {
+            let _ = rustix::fs::unlinkat(parent.as_fd(), name, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_removes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".git/commondir");
+        let one = hold(&path, false).unwrap().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b".\n");
+        assert!(is_one(&path));
+        let two = hold(&path, false).unwrap().unwrap();
+        one.release();
+        assert!(path.exists());
+        drop(one);
+        drop(two);
+        let three = hold(&path, false).unwrap().unwrap();
+        three.release();
+        assert!(!dir.path().join(".git").exists());
+    }
+
+    #[test]
+    fn a_real_file_is_never_taken_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("commondir");
+        std::fs::write(&path, ".\n").unwrap();
+        assert!(!is_one(&path));
+        assert!(hold(&path, false).unwrap().is_none());
+        assert!(path.exists());
+        let sub = dir.path().join("d");
+        let held = hold(&sub, true).unwrap().unwrap();
+        assert!(is_one(&sub));
+        held.release();
+        assert!(!sub.exists());
+    }
+}

@@ -1,0 +1,92 @@
+//! Namespaces and the helper process.
+#![expect(unsafe_code, reason = "unshare(2), fork(2) and what follows it")]
+
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A mount namespace of our own; takes CAP_SYS_ADMIN.
+pub(crate) fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: this process has one thread, and nothing in it relies on sharing its mounts.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })
+}
+
+/// A user namespace and a mount namespace in it.
+pub(crate) fn unshare_user_and_mounts() -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) })
+}
+
+/// A descriptor of this very process.
+pub(crate) fn own_pidfd() -> io::Result<OwnedFd> {
+    let pid = rustix::process::getpid();
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+}
+
+/// Which side of a fork.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fork {
+    /// The one that called.
+    Parent,
+    /// The new one.
+    Child,
+}
+
+/// Starts a process that is nobody's child: init, or the nearest subreaper, takes it over.
+pub(crate) fn fork_orphan() -> io::Result<Fork> {
+    // SAFETY: this process has one thread, so the child may go on like any program.
+    let middle = unsafe { libc::fork() };
+    if middle < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if middle == 0 {
+        // SAFETY: as above.
+        return match unsafe { libc::fork() } {
+            0 => Ok(Fork::Child),
+            failed => {
+                // SAFETY: ends this process without running anybody's clean-up.
+                unsafe { libc::_exit(i32::from(failed < 0)) }
+            }
+        };
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to a number that outlives the call. Where SIGCHLD is ignored it waits until the
+    // child is gone and fails with ECHILD, which is as good.
+    while unsafe { libc::waitpid(middle, &raw mut status, 0) } == -1 {
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return Ok(Fork::Parent);
+        }
+    }
+    if status == 0 { Ok(Fork::Parent) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) }
+}
+
+/// In the helper: leaves the terminal, the directory and every descriptor behind but these.
+pub(crate) fn leave(optional: &[Option<&OwnedFd>], others: &[&OwnedFd]) {
+    let mut keep: Vec<i32> =
+        optional.iter().flatten().chain(others).map(|descriptor| descriptor.as_raw_fd()).collect();
+    keep.sort_unstable();
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+    // SAFETY: no pointers but a string that ends with NUL; 0 to 2 are never used again in this process.
+    unsafe {
+        libc::setsid();
+        libc::chdir(c"/".as_ptr());
+        for standard in 0..3 {
+            libc::close(standard);
+        }
+    }
+    let _ = super::exec::close_others(&keep);
+}
+
+/// Ends the helper at once: nothing of the process that it was copied from is to be flushed.
+pub(crate) fn end() -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(0) }
+}
