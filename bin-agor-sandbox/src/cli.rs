@@ -94,7 +94,7 @@ pub struct PolicyArgs {
     /// Never let PATH be written although its parent is granted, even when it does not exist yet; repeatable
     #[arg(long, value_name = "PATH", help_heading = "Files")]
     pub protect: Vec<PathBuf>,
-    /// Protect nothing: no --protect of a profile holds
+    /// Protect nothing and hide no files: neither what a profile names nor what is built in
     #[arg(long, help_heading = "Files")]
     pub no_protect: bool,
     /// TCP at all: `all` (default), `ports` (only those of --connect-tcp and --bind-tcp), `none`
@@ -112,7 +112,7 @@ pub struct PolicyArgs {
     /// Connect to every Unix socket that file permissions allow
     #[arg(long, help_heading = "Network")]
     pub unix_all: bool,
-    /// No Unix sockets at all, not even between COMMAND's own processes
+    /// No Unix sockets but unnamed pairs, not even between COMMAND's own processes
     #[arg(long, help_heading = "Network")]
     pub no_unix: bool,
     /// Set KEY to VALUE, or pass KEY on as it is; repeatable

@@ -11,7 +11,7 @@ use landlock::{
 };
 
 use crate::error::Error;
-use crate::plan::{Kind, Plan, open};
+use crate::plan::{Kind, Plan, open, open_path};
 use crate::policy::{Grant, Origin};
 use crate::profile::{NetMode, UnixMode};
 use crate::rights::Rights;
@@ -212,7 +212,17 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
     let mut created = ruleset.create().map_err(failed)?;
     let mut missing = Vec::new();
     for grant in &plan.grants {
-        let (fd, kind) = match open(&grant.path) {
+        // What is built in and of a known kind needs no look.
+        let opened = match grant.origin {
+            Origin::BuiltIn(why) if why == crate::base::TREE => {
+                open_path(&grant.path).map(|fd| (fd, Kind::Directory))
+            }
+            Origin::BuiltIn(why) if why == crate::base::DEVICE => {
+                open_path(&grant.path).map(|fd| (fd, Kind::Device))
+            }
+            _ => open(&grant.path),
+        };
+        let (fd, kind) = match opened {
             Ok(opened) => opened,
             Err(error) if grant.origin == Origin::Flag => {
                 match error.raw_os_error() {

@@ -8,6 +8,7 @@
 
 pub mod args;
 mod base;
+mod check;
 mod cleaner;
 pub mod cli;
 mod cmd;
@@ -54,7 +55,9 @@ pub fn main() -> ExitCode {
     let json = args.has(Opt::Json);
     let result = match args.verb {
         Verb::Run => cmd::run::run(&args),
-        Verb::Explain | Verb::Doctor | Verb::Learn => return refused().into(),
+        Verb::Explain => cmd::explain::run(&args),
+        Verb::Doctor => cmd::doctor::run(&args),
+        Verb::Learn => return refused().into(),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -82,7 +82,7 @@ struct Planner<'a> {
 
 /// What is to be mounted for `plan`, from the top of the tree downwards, and what deserves a look.
 pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
-    let mut planner = Planner { roots: plan.writable(), plan, mounts: Vec::new(), findings: Vec::new() };
+    let mut planner = Planner { roots: writable(plan), plan, mounts: Vec::new(), findings: Vec::new() };
     planner.narrowed();
     if plan.policy.protect {
         for (path, origin) in &plan.policy.protected {
@@ -95,12 +95,14 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
             planner.project(&project, host);
         }
     }
-    for (path, origin) in &plan.policy.hidden {
-        planner.hide(path, &origin.to_string());
-    }
-    if host.euid == 0 {
-        for path in ROOT_SECRETS {
-            planner.hide(Path::new(path), "readable only because this is root");
+    if plan.policy.protect {
+        for (path, origin) in &plan.policy.hidden {
+            planner.hide(path, &origin.to_string());
+        }
+        if host.euid == 0 {
+            for path in ROOT_SECRETS {
+                planner.hide(Path::new(path), "readable only because this is root");
+            }
         }
     }
     let resolves = matches!(plan.landlock, Support::Abi(abi) if abi >= 9);
@@ -111,6 +113,12 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
     let mut mounts = planner.mounts;
     mounts.sort_by_key(|mount| (mount.path.components().count(), mount.change == Change::ReadOnly));
     (mounts, planner.findings)
+}
+
+/// The writable roots, where anything could be kept from them at all.
+fn writable(plan: &Plan) -> Vec<PathBuf> {
+    let narrowed = plan.grants.iter().any(|grant| grant.origin == Origin::Flag && !grant.rights.write);
+    if plan.policy.protect || narrowed { plan.writable() } else { Vec::new() }
 }
 
 /// The directories that get a project's protection: the working directory, and repositories that were
@@ -183,12 +191,15 @@ impl Planner<'_> {
                         path.display()
                     ));
                 }
-                let change = if placeholder::is_one(&real) {
-                    Change::Absent { directory: meta.is_dir() }
+                if placeholder::is_one(&real) || is_empty_directory(&real) {
+                    // Another sandbox's, perhaps half made; shared if it is one.
+                    self.push(real, Change::Absent { directory: meta.is_dir() }, why, false);
+                } else if real.exists() {
+                    self.push(real, Change::ReadOnly, why, false);
                 } else {
-                    Change::ReadOnly
-                };
-                self.push(real, change, why, false);
+                    // It was another sandbox's, and is gone by now.
+                    self.protect_absent(path, why);
+                }
             }
             Err(_) => self.protect_absent(path, why),
         }
@@ -354,6 +365,10 @@ impl Planner<'_> {
 /// Whether a path lies on a read-only mount already, as inside another sandbox of ours.
 fn already_read_only(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ROFS)
+}
+
+fn is_empty_directory(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn may_create(dir: &Path) -> bool {

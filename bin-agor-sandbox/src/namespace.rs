@@ -32,8 +32,7 @@ pub(crate) fn is_stash(dir: &Path) -> bool {
     dir.join(STASH).is_dir()
 }
 
-/// What can be said before anything is done, for `explain`: the layer as it will be, if the host allows it.
-pub(crate) fn describe(plan: &Plan) -> String {
+fn describe(plan: &Plan) -> String {
     let count =
         |wanted: fn(&Change) -> bool| plan.mounts.iter().filter(|mount| wanted(&mount.change)).count();
     let protected = count(|change| matches!(change, Change::ReadOnly | Change::Absent { .. }));
@@ -84,19 +83,54 @@ pub(crate) fn apply(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
             .map_err(|error| Error::apply(format!("return to {}", cwd.display()), error))?;
     }
     if problems.is_empty() {
-        let layer = status.add("mounts", State::Enforced, Some(describe(plan)));
-        layer.limits.push(
-            "a protected file that is replaced from outside while COMMAND runs is not covered any more",
-        );
-        if listed {
-            layer
-                .limits
-                .push("sockets made by other programs after the start, outside of /run, can be connected to");
-        }
+        enforced(plan, status);
     } else {
         status.add("mounts", State::Degraded, Some(format!("not kept: {}", problems.join(", "))));
     }
     Ok(sockets)
+}
+
+/// What [`apply`] would report, found out in a process of its own that changes nothing.
+pub(crate) fn predict(plan: &Plan, status: &mut Status) -> bool {
+    let listed = plan.policy.unix.mode == UnixMode::Listed;
+    if plan.mounts.is_empty() {
+        status.add("mounts", State::Off, Some("nothing to protect or to hide".into()));
+        return listed;
+    }
+    match probe() {
+        Ok(_) => {
+            enforced(plan, status);
+            listed
+        }
+        Err(why) => {
+            status.add("mounts", State::Absent, Some(format!("{why}; not kept: {}", names(&plan.mounts))));
+            false
+        }
+    }
+}
+
+/// Whether such a namespace can be had, and how; tried in a process that ends at once.
+pub(crate) fn probe() -> Result<&'static str, String> {
+    let privileged = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN));
+    let tried = process::in_child(|| enter().and_then(|()| clone_tree(Path::new("/")).map(drop)));
+    match tried {
+        Ok(()) if privileged => Ok("available, with CAP_SYS_ADMIN"),
+        Ok(()) => Ok("available, in a user namespace"),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn enforced(plan: &Plan, status: &mut Status) {
+    let layer = status.add("mounts", State::Enforced, Some(describe(plan)));
+    layer
+        .limits
+        .push("a protected file that is replaced from outside while COMMAND runs is not covered any more");
+    if plan.policy.unix.mode == UnixMode::Listed {
+        layer
+            .limits
+            .push("sockets made by other programs after the start, outside of /run, can be connected to");
+    }
 }
 
 fn cannot_clean(error: io::Error) -> Error {

@@ -41,9 +41,14 @@ pub enum Kind {
     File,
 }
 
-/// Opens a path without touching what it names (`O_PATH`), and says what it is.
+/// Opens a path without touching what it names (`O_PATH`).
+pub(crate) fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Opens a path without touching what it names, and says what it is.
 pub fn open(path: &Path) -> io::Result<(OwnedFd, Kind)> {
-    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let fd = open_path(path)?;
     let kind = match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
         FileType::Directory => Kind::Directory,
         FileType::CharacterDevice | FileType::BlockDevice => Kind::Device,

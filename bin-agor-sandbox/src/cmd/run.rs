@@ -20,7 +20,7 @@ use crate::rights::Rights;
 use crate::status::{State, Status};
 use crate::sys::exec::Image;
 use crate::sys::{exec, inherit};
-use crate::{namespace, privileges, seccomp};
+use crate::{check, namespace, privileges, seccomp};
 
 /// Runs COMMAND. Comes back only with an error, or with COMMAND's status where a parent stayed.
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
@@ -40,12 +40,18 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
 fn become_command(args: &Args, plan: &Plan, sink: Sink) -> Result<Infallible, Error> {
     let mut status = Status::new(&plan.policy.profile);
     status.findings.clone_from(&plan.findings);
+    if plan.policy.check {
+        for found in check::hard_links(plan) {
+            output::warning(TOOL, &found);
+            status.findings.push(found);
+        }
+    }
     // Before anything that starts a thread: a user namespace needs a process of one.
     let hidden_sockets = namespace::apply(plan, &mut status)?;
-    predict(plan, hidden_sockets, &mut status);
+    let (mut env, removed) = plan.policy.env.filter(std::env::vars_os());
+    predict(plan, &removed, hidden_sockets, &mut status);
     let trace = span(args, &status);
 
-    let (mut env, _) = plan.policy.env.filter(std::env::vars_os());
     if let Some(trace) = trace {
         env.retain(|(name, _)| !trace.iter().any(|(set, _)| name == set));
         env.extend(trace.into_iter().map(|(name, value)| (name.into(), value.into())));
@@ -85,7 +91,15 @@ fn become_command(args: &Args, plan: &Plan, sink: Sink) -> Result<Infallible, Er
 }
 
 /// What the layers that are not up yet will be.
-pub(crate) fn predict(plan: &Plan, hidden_sockets: bool, status: &mut Status) {
+pub(crate) fn predict(plan: &Plan, removed: &[OsString], hidden_sockets: bool, status: &mut Status) {
+    let names: Vec<_> = removed.iter().map(|name| name.to_string_lossy()).collect();
+    let why = (!names.is_empty()).then(|| format!("removed: {}", names.join(" ")));
+    status.add("environment", State::Enforced, why);
+    let kept: Vec<String> = plan.policy.keep_fds.iter().map(ToString::to_string).collect();
+    let why = (!kept.is_empty()).then(|| format!("kept: {}", kept.join(" ")));
+    status.add("descriptors", State::Enforced, why);
+    let limits = if plan.policy.limits.is_empty() { State::Off } else { State::Enforced };
+    status.add("limits", limits, None);
     match &plan.landlock {
         Support::Abi(abi) => landlock::judge(plan, *abi, hidden_sockets, status),
         Support::None { why, help } => {
@@ -93,6 +107,16 @@ pub(crate) fn predict(plan: &Plan, hidden_sockets: bool, status: &mut Status) {
             landlock::judge_without(plan, status);
         }
     }
+}
+
+/// The layers that every host with seccomp has, as far as that can be said before they are up.
+pub(crate) fn predict_rest(status: &mut Status) {
+    status.add("capabilities", State::Enforced, None);
+    status.add("no_new_privs", State::Enforced, None);
+    match crate::sys::kernel::seccomp_has(libc::SECCOMP_RET_ERRNO) {
+        Ok(()) => status.add("seccomp", State::Enforced, None),
+        Err(error) => status.add("seccomp", State::Absent, Some(error.to_string())),
+    };
 }
 
 fn record_privileges(dropped: &privileges::Dropped, status: &mut Status) {

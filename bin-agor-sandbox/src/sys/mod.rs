@@ -1,5 +1,6 @@
 //! System calls: the only place with `unsafe`.
 
+mod alloc;
 pub(crate) mod exec;
 pub(crate) mod inherit;
 pub(crate) mod kernel;

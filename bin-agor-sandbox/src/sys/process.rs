@@ -63,6 +63,32 @@ pub(crate) fn fork_orphan() -> io::Result<Fork> {
     if status == 0 { Ok(Fork::Parent) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) }
 }
 
+/// Does something in a child that ends at once, and brings its errno back.
+pub(crate) fn in_child(act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    // SAFETY: this process has one thread, so the child may go on like any program.
+    let child = unsafe { libc::fork() };
+    if child < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if child == 0 {
+        let code = act().map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0);
+        // SAFETY: ends this process without running anybody's clean-up.
+        unsafe { libc::_exit(code) }
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to a number that outlives the call.
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
+        }
+    }
+    match libc::WEXITSTATUS(status) {
+        0 if libc::WIFEXITED(status) => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
 /// In the helper: leaves the terminal, the directory and every descriptor behind but these.
 pub(crate) fn leave(optional: &[Option<&OwnedFd>], others: &[&OwnedFd]) {
     let mut keep: Vec<i32> =

@@ -1,0 +1,287 @@
+//! Protected and hidden paths: the private mount namespace.
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{Sandbox, has, ran, skip};
+
+/// Whether a namespace can be had here at all.
+fn namespaces() -> bool {
+    let sandbox = Sandbox::new();
+    let state = sandbox.status(&[])["layers"][0]["state"].clone();
+    if state != "enforced" {
+        skip("this host allows no private mount namespace");
+        return false;
+    }
+    true
+}
+
+/// The stand-ins go when the namespace does, which is a moment after COMMAND.
+fn gone(path: &Path) -> bool {
+    let end = Instant::now() + Duration::from_secs(20);
+    while path.exists() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+fn git(sandbox: &Sandbox, dir: &str, args: &[&str]) {
+    let ran = ran(std::process::Command::new("git")
+        .args(args)
+        .current_dir(sandbox.path(dir))
+        .env("HOME", sandbox.path("home"))
+        .env("GIT_CONFIG_NOSYSTEM", "1"));
+    assert_eq!(ran.code, 0, "git {args:?}: {ran:?}");
+}
+
+fn repository(sandbox: &Sandbox, dir: &str) {
+    std::fs::create_dir_all(sandbox.path(dir)).unwrap();
+    git(sandbox, dir, &["init", "-q"]);
+    git(sandbox, dir, &["config", "user.email", "a@example.org"]);
+    git(sandbox, dir, &["config", "user.name", "A"]);
+    std::fs::write(sandbox.path(dir).join("tracked"), "1\n").unwrap();
+    git(sandbox, dir, &["add", "tracked"]);
+    git(sandbox, dir, &["commit", "-qm", "first"]);
+}
+
+#[test]
+fn git_works_and_its_hooks_and_configuration_stay() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    repository(&sandbox, "work");
+    let config = sandbox.read("work/.git/config");
+    for attack in [
+        "echo x >>.git/config",
+        "git config core.fsmonitor evil",
+        "echo x >.git/hooks/pre-commit",
+        "mv .git/hooks .git/h",
+        "mv .git away",
+        "cp -r .git copy && rm -rf .git && mv copy .git",
+        "ln -sfn /tmp .git/hooks",
+        "mv .git/config .git/c",
+        "echo ../evil >.git/commondir",
+        "mkdir evil && mv -T evil .git",
+    ] {
+        let ran = sandbox.sh(&[], attack);
+        assert_ne!(ran.code, 0, "{attack}: {ran:?}");
+        assert_eq!(sandbox.read("work/.git/config"), config, "{attack}");
+        assert!(!sandbox.path("work/.git/hooks/pre-commit").exists(), "{attack}");
+        let _ = std::fs::remove_dir_all(sandbox.path("work/evil"));
+        let _ = std::fs::remove_dir_all(sandbox.path("work/copy"));
+    }
+    // The attack with cp and rm took the objects with it: a fresh one for what must work.
+    std::fs::remove_dir_all(sandbox.path("work/.git")).unwrap();
+    repository(&sandbox, "work");
+    let ran = sandbox.sh(
+        &["--require"],
+        "set -e; git status --short; echo 2 >>tracked; git add -A; git commit -qm second; git log --oneline | wc -l; \
+         git worktree add -q ../work/tree; git branch other; git stash list",
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stdout, "2\n", "{ran:?}");
+    let listed = sandbox.sh(&[], "git ls-files");
+    assert_eq!(listed.stdout, "tracked\n", "no stand-in was added");
+    assert!(gone(&sandbox.path("work/.git/commondir")));
+}
+
+#[test]
+fn names_that_do_not_exist_cannot_be_made_and_nothing_is_left() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let names = [".mcp.json", ".claude/settings.json", ".claude/settings.local.json"];
+    for name in names {
+        for attack in [
+            "echo x >NAME",
+            "rm -rf NAME; echo x >NAME",
+            "echo x >t; mv -fT t NAME",
+            "ln -sfT t NAME",
+            "mkdir NAME/x",
+        ] {
+            let ran = sandbox.sh(&[], &attack.replace("NAME", name));
+            assert_ne!(ran.code, 0, "{attack} {name}: {ran:?}");
+        }
+        assert_ne!(sandbox.sh(&[], "mv .claude x").code, 0);
+    }
+    let _ = std::fs::remove_file(sandbox.path("work/t"));
+    assert!(gone(&sandbox.path("work/.claude")) && gone(&sandbox.path("work/.mcp.json")));
+    // Other files beside them may be made, and then stay.
+    let ran = sandbox.sh(&[], "mkdir .claude/agents && echo x >.claude/agents/a");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(gone(&sandbox.path("work/.claude/settings.json")));
+    assert_eq!(sandbox.read("work/.claude/agents/a"), "x\n");
+    std::fs::remove_dir_all(sandbox.path("work/.claude")).unwrap();
+
+    // Killed, with a child that lives on: the names stay covered as long as it does.
+    let mut command = sandbox.command();
+    command.args(["--", "sh", "-c", "sleep 1000 & echo $!; wait"]).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(sandbox.path("work/.mcp.json").exists(), "still in use");
+    assert!(std::process::Command::new("kill").args(["-9", line.trim()]).status().unwrap().success());
+    assert!(gone(&sandbox.path("work/.mcp.json")) && gone(&sandbox.path("work/.claude")));
+}
+
+#[test]
+fn a_hundred_at_once_leave_nothing() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let children: Vec<_> = (0..100)
+        .map(|_| {
+            let mut command = sandbox.command();
+            command.args(["--require", "--", "sh", "-c", "! echo x 2>/dev/null >.mcp.json"]);
+            command.stderr(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(gone(&sandbox.path("work/.mcp.json")) && gone(&sandbox.path("work/.claude")));
+    assert_eq!(std::fs::read_dir(sandbox.path("work")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(sandbox.path("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn read_only_below_read_write_holds() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.file("rw/keep/f", "kept");
+    let options = ["--rw", "../rw", "--ro", "../rw/keep"];
+    for attack in ["echo x >../rw/keep/f", "mv ../rw/keep ../rw/k", "rm -r ../rw/keep", "touch ../rw/keep/g"]
+    {
+        assert_ne!(sandbox.sh(&options, attack).code, 0, "{attack}");
+        assert_eq!(sandbox.read("rw/keep/f"), "kept", "{attack}");
+    }
+    assert_eq!(sandbox.sh(&options, "cat ../rw/keep/f; touch ../rw/new").stdout, "kept");
+    // An explicit --ro on the project itself makes it read-only.
+    assert_ne!(sandbox.sh(&["--ro", "."], "touch x").code, 0);
+}
+
+#[test]
+fn worktrees_and_subdirectories() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    repository(&sandbox, "main");
+    git(&sandbox, "main", &["worktree", "add", "-q", "../work/tree"]);
+    let run = |dir: &str, script: &str| {
+        ran(sandbox.command().current_dir(sandbox.path(dir)).args(["--", "sh", "-c", script]))
+    };
+    let ran = run("work/tree", "set -e; echo 3 >>tracked; git commit -qam third; git status --short");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for attack in [
+        "echo x >>../../main/.git/config",
+        "echo x >../../main/.git/hooks/pre-commit",
+        "echo gitdir: /tmp >.git",
+        "rm .git",
+    ] {
+        assert_ne!(run("work/tree", attack).code, 0, "{attack}");
+    }
+    std::fs::create_dir(sandbox.path("main/sub")).unwrap();
+    let ran = run(
+        "main/sub",
+        "set -e; echo x >f; git add f; git commit -qm sub; git status --short; cat ../tracked",
+    );
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "1\n"), "{ran:?}");
+    for attack in
+        ["git init -q .", "mkdir .git", "echo x >.git", "echo x >>../tracked", "echo x >>../.git/config"]
+    {
+        let ran = run("main/sub", attack);
+        assert_ne!(ran.code, 0, "{attack}: {ran:?}");
+    }
+    assert!(gone(&sandbox.path("main/sub/.git")));
+    // Where there is no repository one can be made.
+    let ran = run(
+        "work",
+        "mkdir new && cd new && git init -q . && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x",
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn secrets_cannot_be_read() {
+    let sandbox = Sandbox::new();
+    for secret in [
+        ".ssh/id",
+        ".aws/credentials",
+        ".gnupg/x",
+        ".netrc",
+        ".bash_history",
+        ".git-credentials",
+        ".claude/x",
+        ".sshfoo/x",
+    ] {
+        sandbox.file(Path::new("home").join(secret), "secret");
+        let ran = sandbox.sh(&[], &format!("cat ~/{secret}"));
+        assert!(ran.code == 1 && !ran.stdout.contains("secret"), "{secret}: {ran:?}");
+    }
+    assert_eq!(sandbox.sh(&["--ro", "~/.sshfoo"], "cat ~/.sshfoo/x").stdout, "secret");
+    assert_ne!(sandbox.sh(&["--ro", "~/.sshfoo"], "cat ~/.ssh/id").code, 0);
+    if !namespaces() {
+        return;
+    }
+    sandbox.file("work/.env", "KEY=1");
+    sandbox.file("work/.env.example", "KEY=");
+    let ran = sandbox.sh(&[], "cat .env.example; cat .env");
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, "KEY="), "{ran:?}");
+    assert_ne!(sandbox.sh(&[], "chmod 600 .env; cat .env | grep KEY").code, 0);
+    assert_eq!(sandbox.sh(&["--ro", ".env"], "cat .env").stdout, "KEY=1");
+    assert_eq!(sandbox.read("work/.env"), "KEY=1");
+}
+
+#[test]
+fn sockets_of_others_are_out_of_reach() {
+    if !namespaces() {
+        return;
+    }
+    if !has("/usr/bin/python3") {
+        return skip("no python3");
+    }
+    let sandbox = Sandbox::new();
+    let outside = sandbox.path("tmp/agent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&outside).unwrap();
+    let connect =
+        format!("import socket; socket.socket(socket.AF_UNIX).connect({:?})", outside.to_str().unwrap());
+    assert_ne!(sandbox.python(&[], &connect).code, 0);
+    let allowed = sandbox.python(&["--unix", outside.to_str().unwrap()], &connect);
+    assert_eq!(allowed.code, 0, "{allowed:?}");
+    assert_eq!(sandbox.python(&["--unix-all"], &connect).code, 0);
+    assert_ne!(sandbox.python(&["--no-unix"], &connect).code, 0);
+    // Its own work, also between its processes.
+    let own = "import socket, os\ns = socket.socket(socket.AF_UNIX); s.bind('own'); s.listen()\n\
+        if os.fork() == 0:\n c = socket.socket(socket.AF_UNIX); c.connect('own'); c.send(b'x'); os._exit(0)\n\
+        print(s.accept()[0].recv(1))";
+    assert_eq!(sandbox.python(&[], own).stdout, "b'x'\n");
+    // Abstract names of processes outside.
+    let name = format!("agor-sandbox-test-{}", std::process::id());
+    let address =
+        <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name)
+            .unwrap();
+    let _abstract = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    let connect = format!("import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}')");
+    if common::landlock_abi() >= 6 {
+        assert_ne!(sandbox.python(&[], &connect).code, 0);
+    } else {
+        skip("Landlock below ABI 6 does not know abstract sockets");
+    }
+    assert_eq!(sandbox.python(&["--unix-all"], &connect).code, 0);
+}
