@@ -22,20 +22,20 @@ pub(crate) struct Cleaner {
 
 impl Cleaner {
     /// Starts it. The stand-ins are the helper's from here on.
-    pub(crate) fn start(held: Vec<Held>) -> io::Result<Option<Cleaner>> {
+    pub(crate) fn start(held: &[Held]) -> io::Result<Cleaner> {
         // Few are allowed per user (fs.inotify.max_user_instances). Without one the helper still sees the
         // end of COMMAND itself, though not of what COMMAND leaves behind.
         let watches = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok();
         let sandbox = process::own_pidfd()?;
         if process::fork_orphan()? == Fork::Child {
-            process::leave(&[watches.as_ref(), Some(&sandbox)], &held_fds(&held));
+            process::leave(&[watches.as_ref(), Some(&sandbox)], &held_fds(held));
             wait(watches.as_ref(), &sandbox);
-            for one in &held {
+            for one in held {
                 one.release();
             }
-            process::end();
+            process::end_with(0);
         }
-        Ok(Some(Cleaner { watches }))
+        Ok(Cleaner { watches })
     }
 
     /// Tells the helper what to wait for.

@@ -61,7 +61,7 @@ pub enum VerbArgs {
         /// The policy.
         #[command(flatten)]
         policy: PolicyArgs,
-        /// Write the profile to FILE instead of stdout
+        /// Write the profile to FILE instead of stdout; without it COMMAND's own stdout goes to stderr
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// The command to observe

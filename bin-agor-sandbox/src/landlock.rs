@@ -252,7 +252,7 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
             created = created.add_rule(PathBeneath::new(fd, AccessFs::ResolveUnix)).map_err(failed)?;
         }
     }
-    if policy.net.mode == NetMode::Ports {
+    if policy.net.mode == NetMode::Ports && abi >= ABI::V4 {
         for port in &policy.net.connect {
             created = created.add_rule(NetPort::new(*port, AccessNet::ConnectTcp)).map_err(failed)?;
         }

@@ -17,8 +17,10 @@ pub mod error;
 pub mod git;
 pub mod host;
 pub mod landlock;
+mod model;
 pub mod mounts;
 mod namespace;
+mod observe;
 mod placeholder;
 pub mod plan;
 pub mod policy;
@@ -30,6 +32,7 @@ pub mod rlimit;
 pub mod seccomp;
 mod sockets;
 pub mod status;
+mod supervise;
 mod sys;
 
 use std::process::ExitCode;
@@ -57,7 +60,7 @@ pub fn main() -> ExitCode {
         Verb::Run => cmd::run::run(&args),
         Verb::Explain => cmd::explain::run(&args),
         Verb::Doctor => cmd::doctor::run(&args),
-        Verb::Learn => return refused().into(),
+        Verb::Learn => cmd::learn::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -364,7 +364,8 @@ impl Planner<'_> {
 
 /// Whether a path lies on a read-only mount already, as inside another sandbox of ours.
 fn already_read_only(path: &Path) -> bool {
-    rustix::fs::access(path, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ROFS)
+    // Not access(2): it looks at the file's mode first.
+    rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 fn is_empty_directory(path: &Path) -> bool {

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::status::{State, Status};
 
 /// Where the status goes; opened before anything is restricted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sink {
     targets: Vec<(String, File)>,
 }

@@ -1,4 +1,5 @@
 //! Protected and hidden paths: the private mount namespace.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

@@ -116,7 +116,7 @@ fn look() -> Vec<Finding> {
         match sys::kernel::seccomp_has(action) {
             Ok(()) => findings.push(finding(name, true, "available", None)),
             Err(error) => {
-                findings.push(finding(name, false, error.to_string(), Some("CONFIG_SECCOMP_FILTER=y")))
+                findings.push(finding(name, false, error.to_string(), Some("CONFIG_SECCOMP_FILTER=y")));
             }
         }
     }

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use agor_common::{Exit, output, telemetry};
 
 use crate::TOOL;
-use crate::args::Args;
+use crate::args::{Args, Opt};
 use crate::error::Error;
 use crate::host::Host;
 use crate::landlock::{self, Support};
@@ -19,8 +20,12 @@ use crate::report::{Sink, warn};
 use crate::rights::Rights;
 use crate::status::{State, Status};
 use crate::sys::exec::Image;
-use crate::sys::{exec, inherit};
-use crate::{check, namespace, privileges, seccomp};
+use crate::sys::{exec, inherit, notify};
+use crate::{check, namespace, observe, privileges, seccomp};
+
+/// Said when a program that brings its own sandbox is started in this one.
+pub(crate) const NESTED: &str = "bubblewrap cannot work in here: a sandbox inside this one may not mount; switch off the \
+     program's own sandbox (this one is around it), or run it outside";
 
 /// Runs COMMAND. Comes back only with an error, or with COMMAND's status where a parent stayed.
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
@@ -32,22 +37,42 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     }
     let plan = Plan::new(policy, &host)?;
     let sink = Sink::open(args)?;
-    let Err(error) = become_command(args, &plan, sink);
+    if args.has(Opt::ExplainDenials) {
+        return super::denials::run(args, &plan, sink);
+    }
+    let Err(error) = become_command(args, &plan, sink, Mode::InPlace);
     Err(error)
 }
 
+/// How COMMAND is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mode<'a> {
+    /// Everything holds and nobody watches.
+    InPlace,
+    /// Everything holds, and the parent at the other end of this socket is asked.
+    Watched(&'a OwnedFd),
+    /// Files and network are open, and the parent is asked.
+    Learning(&'a OwnedFd),
+}
+
 /// Everything between the plan and the command.
-fn become_command(args: &Args, plan: &Plan, sink: Sink) -> Result<Infallible, Error> {
+pub(crate) fn become_command(
+    args: &Args,
+    plan: &Plan,
+    sink: Sink,
+    mode: Mode<'_>,
+) -> Result<Infallible, Error> {
+    let learning = matches!(mode, Mode::Learning(_));
     let mut status = Status::new(&plan.policy.profile);
     status.findings.clone_from(&plan.findings);
-    if plan.policy.check {
+    if plan.policy.check && !learning {
         for found in check::hard_links(plan) {
             output::warning(TOOL, &found);
             status.findings.push(found);
         }
     }
     // Before anything that starts a thread: a user namespace needs a process of one.
-    let hidden_sockets = namespace::apply(plan, &mut status)?;
+    let hidden_sockets = if learning { true } else { namespace::apply(plan, &mut status)? };
     let (mut env, removed) = plan.policy.env.filter(std::env::vars_os());
     predict(plan, &removed, hidden_sockets, &mut status);
     let trace = span(args, &status);
@@ -61,7 +86,9 @@ fn become_command(args: &Args, plan: &Plan, sink: Sink) -> Result<Infallible, Er
 
     let dropped = privileges::drop_all();
     record_privileges(&dropped, &mut status);
-    if let Support::Abi(abi) = plan.landlock {
+    if let Support::Abi(abi) = plan.landlock
+        && !learning
+    {
         for grant in landlock::restrict(plan, abi)? {
             let what =
                 format!("{} {}: no such file or directory", grant.rights.option(), grant.path.display());
@@ -71,10 +98,16 @@ fn become_command(args: &Args, plan: &Plan, sink: Sink) -> Result<Infallible, Er
             output::warning(TOOL, &what);
         }
     }
-    filter(plan, &mut status);
-    warn(&status, plan.policy.require)?;
-    sink.write(&status)?;
+    filter(plan, &mut status, mode)?;
+    if !learning {
+        warn(&status, plan.policy.require)?;
+        sink.write(&status)?;
+    }
 
+    let program = args.command.first().map(Path::new).and_then(Path::file_name);
+    if matches!(mode, Mode::InPlace) && program == Some(OsStr::new("bwrap")) {
+        output::notice(TOOL, NESTED);
+    }
     for limit in &plan.policy.limits {
         limit.apply()?;
     }
@@ -139,17 +172,27 @@ fn record_privileges(dropped: &privileges::Dropped, status: &mut Status) {
     };
 }
 
-fn filter(plan: &Plan, status: &mut Status) {
-    let program = seccomp::program(&seccomp::rules(&plan.policy));
-    match seccompiler::apply_filter(&program) {
-        Ok(()) => {
-            status.add("seccomp", State::Enforced, None);
-        }
-        Err(error) => {
-            let why = agor_common::error::one_line(&error);
-            status.add("seccomp", State::Absent, Some(format!("the filter cannot be installed: {why}")));
-        }
-    }
+fn filter(plan: &Plan, status: &mut Status, mode: Mode<'_>) -> Result<(), Error> {
+    let mut rules = match mode {
+        // The network restriction would keep the very calls from being seen that are to be learned.
+        Mode::Learning(_) => seccomp::rules_without_network(&plan.policy),
+        _ => seccomp::rules(&plan.policy),
+    };
+    let (Mode::Watched(parent) | Mode::Learning(parent)) = mode else {
+        match seccompiler::apply_filter(&seccomp::program(&rules)) {
+            Ok(()) => status.add("seccomp", State::Enforced, None),
+            Err(error) => {
+                let why = agor_common::error::one_line(&error);
+                status.add("seccomp", State::Absent, Some(format!("the filter cannot be installed: {why}")))
+            }
+        };
+        return Ok(());
+    };
+    observe::add_rules(&mut rules);
+    let listener = notify::install(&seccomp::program(&rules))
+        .map_err(|error| Error::apply("observe COMMAND with seccomp user notification", error))?;
+    status.add("seccomp", State::Enforced, None);
+    notify::send_fd(parent, &listener).map_err(|error| Error::apply("hand over the listener", error))
 }
 
 /// The `sandbox.exec` span, sent before COMMAND takes over. Nothing at all when telemetry is off.
@@ -215,6 +258,6 @@ fn interpreter(script: &Path) -> Option<OsString> {
     let mut head = [0_u8; 256];
     let length = std::fs::File::open(script).ok()?.read(&mut head).ok()?;
     let line = head[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let word = line.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next()?;
+    let word = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
     (!word.is_empty()).then(|| OsStr::from_bytes(word).to_owned())
 }

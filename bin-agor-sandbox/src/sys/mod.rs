@@ -5,4 +5,5 @@ pub(crate) mod exec;
 pub(crate) mod inherit;
 pub(crate) mod kernel;
 pub(crate) mod mount;
+pub(crate) mod notify;
 pub(crate) mod process;

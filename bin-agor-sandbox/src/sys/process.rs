@@ -3,6 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use agor_common::Exit;
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -89,6 +92,65 @@ pub(crate) fn in_child(act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Starts a child; `None` in the child.
+pub(crate) fn fork_child() -> io::Result<Option<i32>> {
+    // SAFETY: this process has one thread, so the child may go on like any program.
+    match unsafe { libc::fork() } {
+        failed if failed < 0 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        child => Ok(Some(child)),
+    }
+}
+
+/// A descriptor of a child that has not been waited for.
+pub(crate) fn pidfd(child: i32) -> io::Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(child).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+}
+
+/// Waits for a child to end; its status as a shell would give it.
+pub(crate) fn wait_for(child: i32) -> io::Result<Exit> {
+    let mut status = 0;
+    // SAFETY: the pointer is to a number that outlives the call.
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
+        }
+    }
+    Ok(if libc::WIFSIGNALED(status) {
+        Exit::signal(libc::WTERMSIG(status) as u8)
+    } else {
+        Exit::child(libc::WEXITSTATUS(status) as u8)
+    })
+}
+
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn forward(signal: libc::c_int) {
+    // SAFETY: kill(2) may be called from a signal handler; the child is not waited for before the end.
+    unsafe {
+        libc::kill(CHILD.load(Ordering::Relaxed), signal);
+    }
+}
+
+/// Hands signals on to the child. What a terminal sends reaches the whole group anyway: that is ignored here.
+pub(crate) fn forward_signals(child: i32) {
+    CHILD.store(child, Ordering::Relaxed);
+    for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
+        // SAFETY: the handler does nothing but what a handler may.
+        unsafe {
+            libc::signal(signal, forward as extern "C" fn(libc::c_int) as libc::sighandler_t);
+        }
+    }
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+}
+
 /// In the helper: leaves the terminal, the directory and every descriptor behind but these.
 pub(crate) fn leave(optional: &[Option<&OwnedFd>], others: &[&OwnedFd]) {
     let mut keep: Vec<i32> =
@@ -111,8 +173,8 @@ pub(crate) fn leave(optional: &[Option<&OwnedFd>], others: &[&OwnedFd]) {
     let _ = super::exec::close_others(&keep);
 }
 
-/// Ends the helper at once: nothing of the process that it was copied from is to be flushed.
-pub(crate) fn end() -> ! {
+/// Ends a copy of this process at once: nothing of the one that it was copied from is to be flushed.
+pub(crate) fn end_with(code: u8) -> ! {
     // SAFETY: does not return.
-    unsafe { libc::_exit(0) }
+    unsafe { libc::_exit(i32::from(code)) }
 }

@@ -1,5 +1,11 @@
 //! A directory of its own for each test, outside of every default grant, and the program run in it.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "each test binary uses a part"
+)]
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,0 +1,63 @@
+//! `--explain-denials`: which path was denied, and which option would grant it.
+//!
+//! What the plan refuses is worked out from each call's arguments before it goes on; the kernel decides for
+//! itself. So a program that changes its arguments meanwhile can fool this report, and nothing else.
+
+use std::collections::BTreeMap;
+
+use agor_common::{Exit, output};
+
+use super::run::{Mode, become_command};
+use crate::TOOL;
+use crate::args::Args;
+use crate::error::Error;
+use crate::model::{Model, Refusal};
+use crate::observe::Want;
+use crate::plan::Plan;
+use crate::report::Sink;
+use crate::supervise;
+
+/// At most so many different ones are kept, and half as many shown.
+const MOST: usize = 200;
+
+/// Runs COMMAND under observation and reports at its end.
+pub(crate) fn run(args: &Args, plan: &Plan, sink: Sink) -> Result<Exit, Error> {
+    let model = Model::new(plan);
+    let mut seen: BTreeMap<Want, Option<Refusal>> = BTreeMap::new();
+    let mut counts: BTreeMap<Want, u64> = BTreeMap::new();
+    let mut sink = Some(sink);
+    let mut nested = false;
+    let exit = supervise::run(
+        |socket| {
+            let sink = sink.take().unwrap_or_default();
+            let Err(error) = become_command(args, plan, sink, Mode::Watched(socket));
+            agor_common::error::report(TOOL, &error, false)
+        },
+        |wants| {
+            for want in wants {
+                nested |= matches!(&want, Want::Execute(path) if path.ends_with("bwrap"));
+                if seen.len() < 100_000 || seen.contains_key(&want) {
+                    let refusal = seen.entry(want.clone()).or_insert_with(|| model.refuses(&want));
+                    if refusal.is_some() && (counts.len() < MOST || counts.contains_key(&want)) {
+                        *counts.entry(want).or_default() += 1;
+                    }
+                }
+            }
+            None
+        },
+    )?;
+    for (want, count) in counts.iter().take(MOST / 2) {
+        let Some(Some(refusal)) = seen.get(want) else { continue };
+        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        output::notice(TOOL, &format!("denied: {}{times}: {}", refusal.what, refusal.option));
+    }
+    if counts.is_empty() {
+        output::notice(TOOL, "nothing was denied that file permissions allow");
+    } else if counts.len() > MOST / 2 {
+        output::notice(TOOL, &format!("denied: {} more", counts.len() - MOST / 2));
+    }
+    if nested {
+        output::notice(TOOL, super::run::NESTED);
+    }
+    Ok(exit)
+}

@@ -1,0 +1,248 @@
+//! `agor-sandbox learn`: runs COMMAND with files and network open, watches, and writes the profile that
+//! would have allowed the run. Without `--output` COMMAND's stdout goes to stderr. Everything else (capabilities, environment, the seccomp list) holds.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use agor_common::output::{self, Out};
+use agor_common::{Exit, text};
+
+use super::run::{Mode, become_command};
+use crate::TOOL;
+use crate::args::{Args, Opt};
+use crate::error::Error;
+use crate::host::Host;
+use crate::model::Model;
+use crate::observe::Want;
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::profile::Profile;
+use crate::report::Sink;
+use crate::supervise;
+
+/// Below the home directory: refused while learning, and never put into a profile.
+const SECRETS: [&str; 22] = [
+    ".ssh",
+    ".aws",
+    ".gnupg",
+    ".netrc",
+    ".git-credentials",
+    ".pgpass",
+    ".my.cnf",
+    ".kube",
+    ".docker",
+    ".config/gh",
+    ".config/gcloud",
+    ".config/hub",
+    ".azure",
+    ".password-store",
+    ".local/share/keyrings",
+    ".bash_history",
+    ".zsh_history",
+    ".python_history",
+    ".node_repl_history",
+    ".psql_history",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+];
+
+/// So many files of one directory become the directory.
+const MANY: usize = 4;
+
+#[derive(Debug, Default)]
+struct Learned {
+    read: BTreeSet<PathBuf>,
+    write: BTreeSet<PathBuf>,
+    execute: BTreeSet<PathBuf>,
+    unix: BTreeSet<PathBuf>,
+    tcp: BTreeSet<u16>,
+    protected: BTreeSet<PathBuf>,
+    secrets: BTreeSet<PathBuf>,
+}
+
+/// Runs COMMAND and writes the profile.
+pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
+    let host = Host::current();
+    let plan = Plan::new(Policy::build(args, &host)?, &host)?;
+    let model = Model::new(&plan);
+    let secrets: Vec<PathBuf> = host
+        .home
+        .iter()
+        .flat_map(|home| SECRETS.map(|secret| home.join(secret)))
+        .map(|path| std::fs::canonicalize(&path).unwrap_or(path))
+        .collect();
+    let mut learned = Learned::default();
+    let to_stdout = args.last(Opt::Output).is_none();
+    let exit = supervise::run(
+        |socket| {
+            if to_stdout {
+                // Stdout is for the profile: what COMMAND says goes to stderr.
+                let _ = rustix::stdio::dup2_stdout(std::io::stderr());
+            }
+            let Err(error) = become_command(args, &plan, Sink::default(), Mode::Learning(socket));
+            agor_common::error::report(TOOL, &error, false)
+        },
+        |wants| {
+            let mut secret = false;
+            for want in wants {
+                secret |= learned.add(&model, &secrets, want);
+            }
+            secret.then_some(libc::EACCES)
+        },
+    )?;
+    let name = args.command.first().map(Path::new).and_then(Path::file_name);
+    let name: String = name.map_or("learned".into(), |name| {
+        name.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+    });
+    let text = learned.profile(&format!("{name}-learned"), &plan, &host)?;
+    match args.last(Opt::Output) {
+        Some(file) => std::fs::write(Path::new(file), text)
+            .map_err(|error| Error::apply(format!("write {}", file.to_string_lossy()), error))?,
+        None => {
+            let mut out = Out::stdout();
+            out.bytes(text.as_bytes())?;
+            out.flush()?;
+        }
+    }
+    for secret in &learned.secrets {
+        output::warning(
+            TOOL,
+            &format!("{} was refused and is not in the profile: a secret", secret.display()),
+        );
+    }
+    Ok(exit)
+}
+
+impl Learned {
+    /// Whether it is a secret.
+    fn add(&mut self, model: &Model<'_>, secrets: &[PathBuf], want: Want) -> bool {
+        if let Want::Read(path) | Want::Write(path) | Want::Change(path) | Want::Execute(path) = &want
+            && secrets.iter().any(|secret| path.starts_with(secret))
+            && model.refuses(&want).is_some()
+        {
+            self.secrets.insert(path.clone());
+            return true;
+        }
+        if model.refuses(&want).is_none() {
+            return false;
+        }
+        match want {
+            Want::Read(path) => self.read.insert(path),
+            Want::Write(path) if model.protected(&path) => self.protected.insert(path),
+            Want::Write(path) => self.write.insert(path),
+            Want::Change(path) if model.protected(&path) => self.protected.insert(path),
+            // Making and removing names is a right on the directory.
+            Want::Change(path) => self.write.insert(path.parent().map_or(path.clone(), Path::to_path_buf)),
+            Want::Execute(path) => self.execute.insert(path),
+            Want::Unix(path) => self.unix.insert(path),
+            Want::Tcp(port) => self.tcp.insert(port),
+        };
+        false
+    }
+
+    fn profile(&self, name: &str, plan: &Plan, host: &Host) -> Result<String, Error> {
+        let strings = |paths: &BTreeSet<PathBuf>, below: &[&Vec<PathBuf>]| {
+            let paths = gathered(paths, host);
+            let new = paths
+                .into_iter()
+                .filter(|path| !below.iter().any(|list| list.iter().any(|known| path.starts_with(known))));
+            new.collect::<Vec<_>>()
+        };
+        let write = strings(&self.write, &[]);
+        let execute = strings(&self.execute, &[]);
+        let read = strings(&self.read, &[&write, &execute]);
+        let shown =
+            |paths: &[PathBuf]| paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let profile = Profile {
+            extends: Some(plan.policy.profile.clone()),
+            read_write_paths: shown(&write),
+            read_execute_paths: shown(&execute),
+            read_only_paths: shown(&read),
+            unix_paths: shown(&self.unix.iter().cloned().collect::<Vec<_>>()),
+            connect_tcp: self.tcp.iter().copied().collect(),
+            ..Profile::default()
+        };
+        let mut out = String::from("# Learned by agor-sandbox: look it over before use.\n");
+        for path in &self.secrets {
+            out.push_str(&format!("# refused, a secret: {}\n", text::single_line(&path.to_string_lossy())));
+        }
+        for path in &self.protected {
+            out.push_str(&format!(
+                "# protected, and written to: {} (--rw lifts it)\n",
+                text::single_line(&path.to_string_lossy())
+            ));
+        }
+        out.push_str(&format!("[sandbox.profile.{name}]\n"));
+        out.push_str(&to_toml(&profile));
+        Ok(out)
+    }
+}
+
+/// A table's keys and values: the workspace's toml only reads.
+fn to_toml(profile: &Profile) -> String {
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let mut out = String::new();
+    if let Some(extends) = &profile.extends {
+        out.push_str(&format!("extends = {}\n", quoted(extends)));
+    }
+    for (key, list) in [
+        ("read_write_paths", &profile.read_write_paths),
+        ("read_execute_paths", &profile.read_execute_paths),
+        ("read_only_paths", &profile.read_only_paths),
+        ("unix_paths", &profile.unix_paths),
+    ] {
+        if !list.is_empty() {
+            let items: Vec<String> = list.iter().map(|item| format!("    {},\n", quoted(item))).collect();
+            out.push_str(&format!("{key} = [\n{}]\n", items.concat()));
+        }
+    }
+    if !profile.connect_tcp.is_empty() {
+        let ports: Vec<String> = profile.connect_tcp.iter().map(ToString::to_string).collect();
+        out.push_str(&format!("connect_tcp = [{}]\n", ports.join(", ")));
+    }
+    out
+}
+
+/// Paths with many neighbours become their directory, unless that is too wide to be meant.
+fn gathered(paths: &BTreeSet<PathBuf>, host: &Host) -> Vec<PathBuf> {
+    let neighbours = |dir: &Path| paths.iter().filter(|path| path.parent() == Some(dir)).count();
+    let mut out: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        let dir = path.parent().unwrap_or(path);
+        let wide = host.holds_home(dir) || dir.components().count() <= 2;
+        let chosen = if neighbours(dir) >= MANY && !wide { dir } else { path.as_path() };
+        if !out.iter().any(|known| chosen.starts_with(known)) {
+            out.push(chosen.to_path_buf());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_files_become_their_directory_but_never_the_home() {
+        let host = Host { home: Some("/h/u".into()), ..Host::default() };
+        let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
+        let many = set(&["/d/e/1", "/d/e/2", "/d/e/3", "/d/e/4", "/x/y/1"]);
+        assert_eq!(gathered(&many, &host), [PathBuf::from("/d/e"), "/x/y/1".into()]);
+        let home = set(&["/h/u/1", "/h/u/2", "/h/u/3", "/h/u/4"]);
+        assert_eq!(gathered(&home, &host).len(), 4);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let profile = Profile {
+            extends: Some("default".into()),
+            read_only_paths: vec!["/a \"b\"\\c\nd".into()],
+            connect_tcp: vec![443],
+            ..Profile::default()
+        };
+        let text = format!("[sandbox.profile.x]\n{}", to_toml(&profile));
+        let back: crate::profile::Settings =
+            agor_common::config::parse(&text, "sandbox", Path::new("x.toml")).unwrap();
+        assert_eq!(back.profile["x"], profile);
+    }
+}

@@ -1,0 +1,116 @@
+//! The plan as a question: would it allow this, and if not, which option would?
+
+use std::path::{Path, PathBuf};
+
+use crate::mounts::Change;
+use crate::observe::Want;
+use crate::plan::Plan;
+use crate::profile::{NetMode, UnixMode};
+use crate::rights::Rights;
+
+/// The plan with all links resolved once.
+pub(crate) struct Model<'a> {
+    plan: &'a Plan,
+    grants: Vec<(PathBuf, Rights)>,
+    unix: Vec<PathBuf>,
+}
+
+/// Why something is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// What was tried, in words.
+    pub(crate) what: String,
+    /// The option that would allow it.
+    pub(crate) option: String,
+}
+
+impl<'a> Model<'a> {
+    pub(crate) fn new(plan: &'a Plan) -> Model<'a> {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        Model {
+            plan,
+            grants: plan.grants.iter().filter_map(|grant| Some((real(&grant.path)?, grant.rights))).collect(),
+            unix: plan.policy.unix.paths.iter().filter_map(|path| real(path)).collect(),
+        }
+    }
+
+    fn granted(&self, path: &Path, rights: Rights) -> bool {
+        self.grants.iter().any(|(root, given)| given.covers(rights) && path.starts_with(root))
+    }
+
+    fn changed(&self, path: &Path, wanted: impl Fn(&Change) -> bool) -> bool {
+        self.plan.mounts.iter().any(|mount| path.starts_with(&mount.path) && wanted(&mount.change))
+    }
+
+    fn hidden(&self, path: &Path) -> bool {
+        self.changed(path, |change| match change {
+            Change::Hidden { .. } => true,
+            Change::Emptied { keep } => !keep.iter().any(|kept| path.starts_with(kept)),
+            _ => false,
+        })
+    }
+
+    pub(crate) fn protected(&self, path: &Path) -> bool {
+        self.changed(path, |change| matches!(change, Change::ReadOnly | Change::Absent { .. }))
+    }
+
+    /// The refusal, if the plan refuses it; nothing for what fails anyway, by file permissions.
+    pub(crate) fn refuses(&self, want: &Want) -> Option<Refusal> {
+        let refusal = |what: &str, option: String| Some(Refusal { what: what.to_owned(), option });
+        let shown = |path: &Path| path.display().to_string();
+        match want {
+            Want::Read(path) => {
+                let refused = !self.granted(path, Rights::RO) || self.hidden(path);
+                (refused && may(path, rustix::fs::Access::READ_OK))
+                    .then(|| refusal(&format!("read {}", shown(path)), format!("--ro {}", shown(path))))?
+            }
+            Want::Write(path) => self.refuses_write(path, "write", path),
+            Want::Change(path) => {
+                let dir = path.parent().unwrap_or(path);
+                self.refuses_write(path, "change", dir)
+            }
+            Want::Execute(path) => (!self.granted(path, Rights::ROX)
+                && may(path, rustix::fs::Access::EXEC_OK))
+            .then(|| refusal(&format!("execute {}", shown(path)), format!("--rox {}", shown(path))))?,
+            Want::Unix(path) => {
+                let refused = match self.plan.policy.unix.mode {
+                    UnixMode::All => false,
+                    UnixMode::None => true,
+                    UnixMode::Listed => !self.unix.contains(path) && self.hidden(path),
+                };
+                (refused && may(path, rustix::fs::Access::WRITE_OK)).then(|| {
+                    refusal(&format!("connect to {}", shown(path)), format!("--unix {}", shown(path)))
+                })?
+            }
+            Want::Tcp(port) => {
+                let net = &self.plan.policy.net;
+                let refused = match net.mode {
+                    NetMode::All => false,
+                    NetMode::None => true,
+                    NetMode::Ports => !net.connect.contains(port),
+                };
+                refused.then(|| {
+                    refusal(&format!("connect to TCP port {port}"), format!("--connect-tcp {port}"))
+                })?
+            }
+        }
+    }
+
+    /// `target` is what would have to be granted for it.
+    fn refuses_write(&self, path: &Path, word: &str, target: &Path) -> Option<Refusal> {
+        let what = format!("{word} {}", path.display());
+        if self.protected(path) {
+            let option = format!("--rw {} lifts its protection", path.display());
+            return Some(Refusal { what, option });
+        }
+        if self.granted(target, Rights::RW) || !may(target, rustix::fs::Access::WRITE_OK) {
+            return None;
+        }
+        Some(Refusal { what, option: format!("--rw {}", target.display()) })
+    }
+}
+
+/// Whether file permissions would allow it.
+fn may(path: &Path, access: rustix::fs::Access) -> bool {
+    rustix::fs::access(path, access).is_ok()
+}

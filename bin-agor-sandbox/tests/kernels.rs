@@ -1,0 +1,156 @@
+//! Every kernel: no Landlock for each reason, and every ABI from 1 to beyond the newest.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+#[path = "common/kernel.rs"]
+mod kernel;
+
+mod common;
+
+use std::process::Stdio;
+
+use common::{Sandbox, ran};
+
+const DISABLED: [(i32, &str); 4] = [
+    (libc::ENOSYS, "not in this kernel"),
+    (libc::EOPNOTSUPP, "disabled at boot"),
+    (libc::EPERM, "container's seccomp profile"),
+    (libc::EINVAL, "does not understand"),
+];
+
+#[test]
+fn without_landlock_there_is_one_warning_or_the_end() {
+    let sandbox = Sandbox::new();
+    sandbox.file("out/f", "open");
+    for (errno, reason) in DISABLED {
+        let status = sandbox.path("status.json");
+        let mut command = sandbox.command();
+        command
+            .args(["--unix-all", "--no-protect", "--status-file"])
+            .arg(&status)
+            .args(["--", "cat", "../out/f"]);
+        kernel::without_landlock(&mut command, errno);
+        let run = ran(&mut command);
+        assert_eq!((run.code, run.stdout.as_str()), (0, "open"), "{run:?}");
+        assert!(
+            run.stderr.lines().any(|line| line.contains("files: not enforced") && line.contains(reason)),
+            "{run:?}"
+        );
+        let status: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(status).unwrap()).unwrap();
+        assert_eq!((status["landlock_abi"].as_u64(), status["state"].as_str()), (Some(0), Some("degraded")));
+        for require in ["--require", ""] {
+            let mut command = sandbox.command();
+            if require.is_empty() {
+                command.env("AGOR_SANDBOX_REQUIRE", "1");
+            } else {
+                command.arg(require);
+            }
+            command.args(["--unix-all", "--no-protect", "--", "touch", "ran"]);
+            kernel::without_landlock(&mut command, errno);
+            let run = ran(&mut command);
+            assert_eq!(run.code, 125, "{run:?}");
+            assert!(run.stderr.contains(reason), "{run:?}");
+            assert!(!sandbox.path("work/ran").exists());
+        }
+    }
+}
+
+#[test]
+fn other_layers_that_fail_are_named_too() {
+    let sandbox = Sandbox::new();
+    for (calls, layer) in [
+        (&[libc::SYS_seccomp][..], "seccomp"),
+        (&[libc::SYS_capset][..], "capabilities"),
+        (&[libc::SYS_unshare][..], "mounts"),
+        (&[libc::SYS_move_mount][..], "mounts"),
+    ] {
+        // A plain user has no capabilities to drop.
+        if layer == "capabilities" && !sandbox_is_root() {
+            continue;
+        }
+        for require in [false, true] {
+            let mut command = sandbox.command();
+            if require {
+                command.arg("--require");
+            }
+            command.args(["--", "echo", "ran"]);
+            kernel::fail(&mut command, calls, libc::EPERM);
+            let run = ran(&mut command);
+            assert_eq!(run.code, if require { 125 } else { 0 }, "{layer}: {run:?}");
+            assert!(run.stderr.contains(&format!("{layer}: ")), "{layer}: {run:?}");
+            assert_eq!(run.stdout.is_empty(), require);
+        }
+    }
+    // What must never be writable is not, or nothing runs.
+    sandbox.file("rw/keep/f", "kept");
+    let mut command = sandbox.command();
+    command.args(["--rw", "../rw", "--ro", "../rw/keep", "--", "sh", "-c", "echo x >../rw/keep/f"]);
+    kernel::fail(&mut command, &[libc::SYS_unshare], libc::EPERM);
+    let run = ran(&mut command);
+    assert_eq!(run.code, 125, "{run:?}");
+    assert!(run.stderr.contains("cannot be kept from it"), "{run:?}");
+}
+
+fn sandbox_is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn every_abi_is_used_in_full_and_what_it_lacks_is_said() {
+    let real = u32::try_from(common::landlock_abi()).unwrap();
+    if real == 0 {
+        return common::skip("no Landlock here");
+    }
+    let features = [
+        ("refer", 2),
+        ("truncate", 3),
+        ("tcp", 4),
+        ("ioctl_dev", 5),
+        ("scope_abstract_unix", 6),
+        ("scope_signal", 6),
+        ("log", 7),
+        ("resolve_unix", 9),
+        ("udp", 10),
+    ];
+    for abi in (1..=10).chain([99]) {
+        let sandbox = Sandbox::new();
+        sandbox.file("ro/f", "text");
+        let status = sandbox.path("status.json");
+        let mut command = sandbox.command();
+        command
+            .args(["--no-protect", "--connect-tcp", "443", "--ro", "../ro", "--status-file"])
+            .arg(&status)
+            .args(["--", "sh", "-c", "cat ../out/none; mkdir a b; echo x >a/f; mv a/f b/f"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (output, asked) = kernel::with_abi(&mut command, abi, real);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!stderr.contains("Landlock: "), "ABI {abi}: {stderr}");
+        let (fs, net, scoped) = kernel::known(abi);
+        assert_eq!((asked.fs, asked.net, asked.scoped), (fs, net, scoped), "ABI {abi}: {stderr}");
+        assert_eq!(asked.log_flags, if abi >= 7 { 2 } else { 0 }, "ABI {abi}");
+        let status: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(status).unwrap()).unwrap();
+        assert_eq!(status["landlock_abi"].as_u64(), Some(u64::from(abi)));
+        let dropped: Vec<&str> = status["dropped"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|dropped| dropped["feature"].as_str().unwrap())
+            .collect();
+        let expected: Vec<&str> =
+            features.iter().filter(|(_, since)| abi < *since).map(|(name, _)| *name).collect();
+        assert_eq!(dropped, expected, "ABI {abi}");
+        let state = |name: &str| {
+            let layers = status["layers"].as_array().unwrap();
+            layers.iter().find(|layer| layer["name"] == name).unwrap()["state"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(state("files"), if abi >= 5 { "enforced" } else { "degraded" }, "ABI {abi}");
+        assert_eq!(state("tcp"), if abi >= 4 { "enforced" } else { "absent" }, "ABI {abi}");
+        assert_eq!(state("scopes"), if abi >= 6 { "enforced" } else { "degraded" }, "ABI {abi}");
+        // Without the right to refer, a rename into another directory is refused, whatever else is granted.
+        if abi == 1 {
+            assert!(stderr.contains("degraded") || stderr.contains("refer"), "{stderr}");
+        }
+    }
+}
