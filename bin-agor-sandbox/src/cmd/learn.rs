@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
         |socket| {
             if to_stdout {
                 // Stdout is for the profile: what COMMAND says goes to stderr.
-                let _ = rustix::stdio::dup2_stdout(std::io::stderr());
+                crate::sys::process::stdout_to_stderr();
             }
             let Err(error) = become_command(args, &plan, Sink::default(), Mode::Learning(socket));
             agor_common::error::report(TOOL, &error, false)

@@ -173,6 +173,14 @@ pub(crate) fn leave(optional: &[Option<&OwnedFd>], others: &[&OwnedFd]) {
     let _ = super::exec::close_others(&keep);
 }
 
+/// Sends what goes to stdout to stderr from here on.
+pub(crate) fn stdout_to_stderr() {
+    // SAFETY: both are numbers; std only ever writes to them by number too.
+    unsafe {
+        libc::dup2(2, 1);
+    }
+}
+
 /// Ends a copy of this process at once: nothing of the one that it was copied from is to be flushed.
 pub(crate) fn end_with(code: u8) -> ! {
     // SAFETY: does not return.
