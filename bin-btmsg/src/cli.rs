@@ -23,15 +23,23 @@ pub use operate::*;
     max_term_width = 100
 )]
 pub struct Cli {
+    /// What all commands take
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands take.
+#[derive(Debug, clap::Args)]
+pub struct Globals {
     /// Speak as this agent
     #[arg(long = "as", value_name = "ID", env = "BTMSG_AGENT_ID", hide_env_values = true, global = true)]
     pub identity: Option<String>,
     /// Print JSON: one object, or one object a line for a stream
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do
-    #[command(subcommand)]
-    pub command: Command,
 }
 
 /// The commands.

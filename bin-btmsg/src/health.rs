@@ -198,6 +198,11 @@ fn trouble(run: &Supervised, presence: &Presence) -> Option<String> {
                 max => format!("restarting, attempt {attempt} of {max}"),
             })
         }
+        // The lease in btmsg.db says it first; this is for a supervisor that could not write one.
+        (SupervisorState::Lost, Health::Healthy | Health::Restarting { .. }) => {
+            let heard = presence.age_ms.is_some_and(|age| age <= presence.stall_after_s.saturating_mul(1000));
+            (!heard).then(|| "its supervisor is gone".to_owned())
+        }
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod fuzz;
 pub mod health;
 pub mod policy;
+pub mod quick;
 pub mod receive;
 pub mod redrive;
 pub mod send;
@@ -36,9 +37,13 @@ pub fn command() -> clap::Command {
 
 /// Runs the tool with the process's own arguments.
 pub fn main() -> ExitCode {
-    let cli = match agor_common::cli::parse::<cli::Cli>(TOOL, Exit::USAGE, std::env::args_os()) {
-        Ok(cli) => cli,
-        Err(exit) => return exit.into(),
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let cli = match quick::parse(&args) {
+        Some(cli) => cli,
+        None => match agor_common::cli::parse::<cli::Cli>(TOOL, Exit::USAGE, args) {
+            Ok(cli) => cli,
+            Err(exit) => return exit.into(),
+        },
     };
     let telemetry = telemetry::init(TOOL, cmd::kind(&cli.command));
     let exit = run(cli);
@@ -47,8 +52,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: cli::Cli) -> Exit {
-    let json = cli.json;
-    let mut app = match app::App::new(cli.identity, json) {
+    let json = cli.globals.json;
+    let mut app = match app::App::new(cli.globals.identity, json) {
         Ok(app) => app,
         Err(error) => return report(TOOL, &error, json),
     };

@@ -196,8 +196,9 @@ pub fn one(app: &mut App, envelope: &cli::Envelope, draft: Draft) -> Done<Exit> 
         telemetry::set_attribute(&span, "agor.dead_letters", i64::try_from(dead).unwrap_or(i64::MAX));
     }
     drop(entered);
-    say(app, &sent, envelope.dedup_key.as_deref())?;
+    // Before anything is printed: whoever reads that may take its time.
     wake_all(&sent);
+    say(app, &sent, envelope.dedup_key.as_deref())?;
     if due {
         aside(app, &mut db);
     }
@@ -452,6 +453,9 @@ fn send_chunk(
         Ok(results)
     })?;
     drop(db);
+    for sent in results.iter().filter_map(|(_, result)| result.as_ref().ok()) {
+        wake_all(sent);
+    }
     for (number, result) in results {
         match result {
             Ok(sent) => {
@@ -466,7 +470,6 @@ fn send_chunk(
                 } else {
                     print_ids(app, &sent)?;
                 }
-                wake_all(&sent);
             }
             Err(error) => {
                 let message = agor_common::error::one_line(&error);
