@@ -35,6 +35,11 @@ fn main() -> ExitCode {
             "child" => drop(tracing::info_span!(target: "agor_probe", "probe.child").entered()),
             "warn" => tracing::warn!(target: "agor_probe", answer = 42, "look\u{1b}[2J here"),
             "info" => tracing::info!(target: "agor_probe", "for your information"),
+            "aside" => {
+                let aside = tracing::info_span!(target: "agor_probe", parent: None, "probe.aside");
+                tracing::info!(target: "agor_probe", parent: &aside, "about another span");
+            }
+            "silent" => tracing::info!(target: telemetry::EXPORT_ONLY, "said elsewhere"),
             "noise" => tracing::info!(target: "hyper", "noise"),
             "count" => telemetry::count("agor.probe.count", 2, &[("kind", "x")]),
             "gauge" => telemetry::gauge("agor.probe.gauge", "By", 1.5, &[]),

@@ -142,6 +142,15 @@ fn one_run_arrives_whole() {
 }
 
 #[test]
+fn a_record_belongs_to_the_span_that_its_event_names() {
+    let collector = Collector::start(Behaviour::Take);
+    done(&probe(Some(&collector.endpoint), &["aside"]).output().unwrap());
+    let aside = collector.span("probe.aside");
+    assert_eq!(collector.logs()[0].span_id, aside.span_id);
+    assert_eq!(aside.events[0].name, "about another span");
+}
+
+#[test]
 fn every_run_is_its_own_instance() {
     let collector = Collector::start(Behaviour::Take);
     for _ in 0..2 {
@@ -542,6 +551,10 @@ fn the_log_follows_its_variable() {
     );
     assert!(!lines(&[("AGOR_LOG", "trace")], &steps).contains("noise"));
     assert!(lines(&[("AGOR_LOG", "hyper=info")], &steps).contains("noise"));
+    let collector = Collector::start(Behaviour::Take);
+    let mut silent = probe(Some(&collector.endpoint), &["service", "silent"]);
+    assert_eq!(text(&silent.output().unwrap().stderr), "");
+    assert_eq!(collector.logs().len(), 1);
     let complaint = lines(&[("AGOR_LOG", "loud")], &[]);
     assert_eq!(complaint, "probe: warning: AGOR_LOG: 'loud' is neither LEVEL nor TARGET=LEVEL\n");
     // A service says when; the journal knows that by itself.

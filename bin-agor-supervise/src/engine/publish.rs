@@ -173,17 +173,15 @@ impl Engine {
         let (name, delay_text) = (&self.config.name, time::human(delay));
         let line = format!("{name}: {first}; attempt {attempt}{of} in {delay_text}");
         self.trace_failure(exit);
-        if telemetry::is_on() {
-            // The same line on stderr, and an event of the span.
-            tracing::info!(
-                parent: &self.incarnation_span,
-                process.exit.code = exit.status(),
-                agor.backoff_s = delay.as_secs_f64(),
-                "{line}"
-            );
-        } else {
-            output::notice(crate::TOOL, &line);
-        }
+        output::notice(crate::TOOL, &line);
+        // Without the command's own words, which may hold anything.
+        let how = command::describe(exit);
+        tracing::info!(
+            target: telemetry::EXPORT_ONLY,
+            parent: &self.incarnation_span,
+            { process.exit.code = exit.status(), agor.attempt = attempt, agor.backoff_s = delay.as_secs_f64() },
+            "crashed: {how}"
+        );
         let next = time::now_ms()
             + i64::try_from((at + delay).saturating_sub(clock::now()).as_millis()).unwrap_or(0);
         self.emit(

@@ -9,9 +9,13 @@ use tracing::level_filters::LevelFilter;
 /// The stderr filter's variable.
 pub const LOG: &str = "AGOR_LOG";
 
+/// The target of events that are exported and never a line on stderr: for what the tool says there itself.
+pub const EXPORT_ONLY: &str = "agor_export";
+
 #[derive(Debug, Clone)]
 pub(super) struct Filter {
     own: LevelFilter,
+    export: bool,
     targets: Vec<(String, LevelFilter)>,
 }
 
@@ -25,7 +29,7 @@ fn level(word: &str) -> Option<LevelFilter> {
 
 impl Filter {
     pub(super) fn of(own: LevelFilter) -> Filter {
-        Filter { own, targets: Vec::new() }
+        Filter { own, export: false, targets: Vec::new() }
     }
 
     /// From the environment; the second value is a complaint about `AGOR_LOG`. `RUST_LOG` is written for
@@ -77,7 +81,7 @@ impl Filter {
     }
 
     pub(super) fn allows(&self, meta: &Metadata<'_>) -> bool {
-        *meta.level() <= self.level_for(meta.target())
+        (self.export || meta.target() != EXPORT_ONLY) && *meta.level() <= self.level_for(meta.target())
     }
 
     pub(super) fn allows_level(&self, target: &str, level: tracing::Level) -> bool {
@@ -90,7 +94,7 @@ impl Filter {
 
     /// The same filter, but hearing our own code from `info` at least: for what is exported.
     pub(super) fn for_export(&self) -> Filter {
-        Filter { own: self.own.max(LevelFilter::INFO), targets: self.targets.clone() }
+        Filter { own: self.own.max(LevelFilter::INFO), export: true, targets: self.targets.clone() }
     }
 }
 

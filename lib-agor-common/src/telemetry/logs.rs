@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_opentelemetry::get_otel_context;
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::pipeline::Pipeline;
@@ -20,7 +21,11 @@ impl<S: Subscriber> Layer<S> for Records {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let context = opentelemetry::Context::current();
+        // An event may name another span than the one that is entered.
+        let context = event
+            .parent()
+            .and_then(|id| tracing::dispatcher::get_default(|dispatch| get_otel_context(id, dispatch)))
+            .unwrap_or_else(opentelemetry::Context::current);
         let span = context.span();
         let record =
             record(*event.metadata().level(), &fields.message, fields.rest, Some(span.span_context()));

@@ -39,7 +39,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use crate::sys::signals;
 use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceParent};
 use crate::{Exit, output};
-pub use filter::LOG;
+pub use filter::{EXPORT_ONLY, LOG};
 use pipeline::{Pipeline, Processor};
 pub use settings::ENDPOINT;
 use stderr::Writer;
