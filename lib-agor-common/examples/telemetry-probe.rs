@@ -37,6 +37,8 @@ fn main() -> ExitCode {
             "info" => tracing::info!(target: "agor_probe", "for your information"),
             "aside" => {
                 let aside = tracing::info_span!(target: "agor_probe", parent: None, "probe.aside");
+                // Starts it: an event before that would be lost in the SDK.
+                let _ = telemetry::traceparent_of(&aside);
                 tracing::info!(target: "agor_probe", parent: &aside, "about another span");
             }
             "silent" => tracing::info!(target: telemetry::EXPORT_ONLY, "said elsewhere"),
