@@ -325,7 +325,7 @@ mod tests {
                         At::Gap { to, end } => {
                             prop_assert!(seq < first && to == first - 1, "{seq}: gap to {to}, first {first}");
                             if spill.is_none() {
-                                prop_assert_eq!(end, all[usize::try_from(to).unwrap() - 1].1);
+                                prop_assert_eq!(end, Some(all[usize::try_from(to).unwrap() - 1].1));
                             }
                         }
                         At::Nothing => prop_assert!(false, "{seq} of {}", all.len()),
