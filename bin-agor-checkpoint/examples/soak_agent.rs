@@ -1,6 +1,9 @@
-//! An agent for `tests/soak/checkpoint`: writes to, or reads from, databases until it is killed.
+//! An agent for `tests/soak/checkpoint` and `tests/bench/checkpoint`: writes to, or reads from, databases
+//! until it is killed.
 //!
 //! `soak_agent write NAME SEED DB…` prints `DB-INDEX NUMBER MILLISECONDS` after each commit;
+//! `soak_agent commit DB` commits a row of 1 KiB every 2 ms, through the library as all agor programs do,
+//! until its stdin is closed; it then prints `BEGIN END` of each, in nanoseconds of CLOCK_MONOTONIC.
 //! `soak_agent read SEED DB…` opens snapshots, keeps each for a while, and checks that it stays the same.
 
 use std::io::Write as _;
@@ -74,11 +77,37 @@ fn read(seed: u64, paths: &[String]) -> Result<bool> {
     }
 }
 
+fn commit(path: &str) -> Result<()> {
+    let mut conn = open(path)?;
+    conn.busy_handler(Some(|_| {
+        std::thread::sleep(Duration::from_micros(fastrand::u64(300..1300)));
+        true
+    }))?;
+    let stop = std::thread::spawn(|| std::io::stdin().read_line(&mut String::new()));
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    };
+    let mut times = Vec::new();
+    while !stop.is_finished() {
+        let begin = now();
+        conn.execute("INSERT INTO t (body) VALUES (randomblob(1024))", [])?;
+        times.push((begin, now()));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut out = std::io::stdout().lock();
+    for (begin, end) in times {
+        let _ = writeln!(out, "{begin} {end}");
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |text: &String| text.parse().unwrap_or(0);
     let done = match args.first().map(String::as_str) {
         Some("write") if args.len() > 3 => write(&args[1], number(&args[2]), &args[3..]).map(|()| true),
+        Some("commit") if args.len() == 2 => commit(&args[1]).map(|()| true),
         Some("read") if args.len() > 2 => read(number(&args[1]), &args[2..]),
         _ => return ExitCode::from(2),
     };

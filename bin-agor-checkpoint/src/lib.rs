@@ -27,6 +27,7 @@ mod schedule;
 mod seen;
 mod size;
 mod stall;
+mod sys;
 mod trace;
 
 /// The tool's name.

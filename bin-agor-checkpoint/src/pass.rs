@@ -19,11 +19,15 @@ use crate::litestream;
 use crate::report::{Outcome, Report, Row};
 use crate::seen::{self, Seen};
 use crate::stall;
+use crate::sys::paced::{self, paced};
 
 /// The part of the stall budget that copying the rest may take, by the last PASSIVE's measure.
 const COPY_SHARE: f64 = 0.3;
 /// A WAL that has grown by less than this while TRUNCATE waited is always copied.
 const SMALL_GROWTH: u64 = 256 * 1024;
+
+/// More frames than this are many (8 MiB of 4 KiB pages).
+const LARGE: u32 = 2048;
 
 /// Does one pass over `target`.
 pub(crate) fn run(target: &Target, manners: &Manners, control: &Control, seen: &mut Seen) -> Report {
@@ -102,7 +106,8 @@ fn begin(target: &Target, manners: &Manners, report: &mut Report) -> Result<Opti
             None => {}
         }
     }
-    db::open_bare(path, Access::Write).map(Some)
+    let vfs = paced::register().then_some(paced::NAME);
+    db::open_bare_through(path, Access::Write, vfs).map(Some)
 }
 
 struct Pass<'a> {
@@ -224,7 +229,7 @@ impl Pass<'_> {
             return Ok(before);
         }
         let started = Instant::now();
-        let row = self.row("PASSIVE")?;
+        let row = paced(|| self.row("PASSIVE"))?;
         if !row.is_refused() {
             // SQLite leaves the sync to the next one when writers went on meanwhile; and the next one may
             // be the TRUNCATE that keeps them out.
@@ -234,6 +239,9 @@ impl Pass<'_> {
                     Some(error.to_string()),
                 )
             })?;
+            if row.frames() > LARGE && row.rest() == 0 {
+                files::forget_log(path);
+            }
             let copied = row.moved().saturating_sub(before.moved());
             if copied > 0 {
                 self.cost = Some((copied, started.elapsed()));

@@ -119,6 +119,16 @@ pub fn sync(db: &Path) -> io::Result<()> {
     synced.unwrap_or(Ok(())).map_err(io::Error::from)
 }
 
+/// Drops what the system caches of the log, as far as it is on the disk: emptying a log of half a gigabyte
+/// under the write lock takes a tenth of a second otherwise, most of it to free its pages. Does nothing
+/// unless this process has `db` open.
+pub fn forget_log(db: &Path) {
+    if let Some(wal) = identity(&beside(db, "-wal")) {
+        // Advice: where it is not taken, the emptying just takes longer.
+        let _ = file_lock::with_own(wal, |fd| rustix::fs::fadvise(fd, 0, None, rustix::fs::Advice::DontNeed));
+    }
+}
+
 /// The kind of the file system under `path` where SQLite's locks or its shared memory do not reach every
 /// process that sees the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

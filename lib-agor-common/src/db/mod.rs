@@ -17,6 +17,8 @@ mod open;
 pub use busy::{DEFAULT_DEADLINE, set_deadline};
 pub use error::{DbError, is_busy};
 pub use migrate::{Migration, Schema, add_column};
-pub use open::{Access, Db, Durability, Options, check_sqlite, check_sqlite_version, open, open_bare};
+pub use open::{
+    Access, Db, Durability, Options, check_sqlite, check_sqlite_version, open, open_bare, open_bare_through,
+};
 
 pub use rusqlite;

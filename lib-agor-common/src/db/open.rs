@@ -1,5 +1,6 @@
 //! Opening a database.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -140,7 +141,7 @@ pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbErro
     check_sqlite()?;
     prepare_file(path, options.access)?;
     warn_of_place(path);
-    let mut conn = connect(path, options.access)?;
+    let mut conn = connect(path, options.access, None)?;
     if options.access == Access::Read {
         let current = migrate::check(&conn, path, schema)?;
         return Ok(Db { conn, path: path.into(), current });
@@ -180,9 +181,14 @@ fn warn_of_place(path: &Path) {
 /// Opens `path` without a schema, for tools that look after files whatever is in them. Never creates,
 /// never changes the journal mode, and leaves the busy timeout at zero.
 pub fn open_bare(path: &Path, access: Access) -> Result<Connection, DbError> {
+    open_bare_through(path, access, None)
+}
+
+/// [`open_bare`] through a VFS that the caller has registered.
+pub fn open_bare_through(path: &Path, access: Access, vfs: Option<&CStr>) -> Result<Connection, DbError> {
     check_sqlite()?;
     prepare_file(path, if access == Access::Create { Access::Write } else { access })?;
-    let mut conn = connect(path, access)?;
+    let mut conn = connect(path, access, vfs)?;
     conn.busy_handler(None::<fn(i32) -> bool>).map_err(|error| DbError::from_sqlite(path, error))?;
     Ok(conn)
 }
@@ -210,7 +216,7 @@ fn prepare_file(path: &Path, access: Access) -> Result<(), DbError> {
     }
 }
 
-fn connect(path: &Path, access: Access) -> Result<Connection, DbError> {
+fn connect(path: &Path, access: Access, vfs: Option<&CStr>) -> Result<Connection, DbError> {
     let sqlite = |error| DbError::from_sqlite(path, error);
     let mode = match access {
         Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
@@ -219,8 +225,12 @@ fn connect(path: &Path, access: Access) -> Result<Connection, DbError> {
     // No URI flag, so '?' and '%' in a file name are just characters; and absolute, because SQLite has
     // its own ideas about `:memory:` and, where it is built with SQLITE_USE_URI, about `file:…`.
     let absolute = std::path::absolute(path).map_err(|source| DbError::Open { path: path.into(), source })?;
-    let mut conn =
-        Connection::open_with_flags(absolute, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sqlite)?;
+    let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = match vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(absolute, flags, vfs),
+        None => Connection::open_with_flags(absolute, flags),
+    }
+    .map_err(sqlite)?;
     // SQLite falls back to reading when it may not write.
     if access != Access::Read && conn.is_readonly(MAIN_DB).map_err(sqlite)? {
         return Err(DbError::ReadOnly { path: path.into() });
