@@ -1,9 +1,9 @@
 //! A name's files in the runtime directory: the lock, the control FIFO, the state, the notify socket.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Seek as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,11 @@ use crate::names::file_name;
 
 /// How long the keeper of a supervisor that was killed may take to end the old command.
 const PATIENCE: Duration = Duration::from_secs(12);
+
+/// Length of an identity in the lock file.
+const IDENTITY: usize = 128;
+/// How often a state that is just being written is looked at again.
+const LOOKS: u32 = 200;
 
 /// What the supervisor says of itself, at once and whatever becomes of the database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,7 +84,7 @@ impl Place {
 
     /// Takes the name. It is held as long as this process or its keeper runs, so a successor never starts
     /// beside what is left of a predecessor.
-    pub(crate) fn lock(&self, name: &str) -> Result<OwnedFd, SuperviseError> {
+    pub(crate) fn lock(&self, name: &str, me: &Identity) -> Result<OwnedFd, SuperviseError> {
         let path = self.file("lock");
         let wrap = |source| SuperviseError::Place { path: path.clone(), source };
         let mut file = OpenOptions::new()
@@ -106,8 +111,11 @@ impl Place {
                 _ => std::thread::sleep(Duration::from_millis(5)),
             }
         }
-        let me = serde_json::to_vec(&Identity::current()).expect("an identity is always JSON");
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&me)).map_err(wrap)?;
+        let mut me = serde_json::to_vec(me).expect("an identity is always JSON");
+        // Always as long, so that nothing has to be cut off: some file systems write a file that was cut off
+        // to the disk at once.
+        me.resize(IDENTITY, b' ');
+        file.write_all_at(&me, 0).map_err(wrap)?;
         Ok(file.into())
     }
 
@@ -134,22 +142,22 @@ impl Place {
         Ok(fd)
     }
 
-    /// Publishes the state: the old or the new one is seen, never a part.
+    /// Publishes the state, in place: a file that takes another's place is written to the disk at once by
+    /// some file systems, and a supervisor does not wait for disks. A length and a checksum tell a reader
+    /// that it saw a whole one.
     pub(crate) fn publish(&self, state: &State) -> std::io::Result<()> {
-        let bytes = serde_json::to_vec(state)?;
-        let temporary = self.file("state.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&bytes)?;
-        fs::rename(&temporary, self.state())
+        let json = serde_json::to_vec(state)?;
+        let mut bytes = format!("{:10} {:016x}\n", json.len(), checksum(&json)).into_bytes();
+        bytes.extend_from_slice(&json);
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.state())?;
+        file.write_all_at(&bytes, 0)
     }
 
-    /// Removes the state, and what a failed try to publish one left.
+    /// Removes the state.
     pub(crate) fn forget(&self) {
-        for path in [self.state(), self.file("state.new")] {
-            // What is not there need not be removed.
-            let _ = fs::remove_file(path);
-        }
+        // What is not there need not be removed.
+        let _ = fs::remove_file(self.state());
     }
 
     /// The state as it was published last.
@@ -168,9 +176,32 @@ impl Place {
     }
 }
 
-/// Reads a state file.
+/// Reads a state file, and again while it is just being written.
 pub(crate) fn read_state(path: &Path) -> Option<State> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    for look in 0..LOOKS {
+        let bytes = fs::read(path).ok()?;
+        if let Some(json) = whole(&bytes) {
+            return serde_json::from_slice(json).ok();
+        }
+        std::thread::sleep(Duration::from_micros(u64::from(look) * 10));
+    }
+    None
+}
+
+/// The JSON, if it is all there.
+fn whole(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (head, rest) = bytes.split_at(end);
+    let (length, sum) = std::str::from_utf8(head).ok()?.trim_start().split_once(' ')?;
+    let json = rest.get(1..)?.get(..length.parse().ok()?)?;
+    (u64::from_str_radix(sum, 16) == Ok(checksum(json))).then_some(json)
+}
+
+/// FNV-1a: tells a torn state from a whole one, and is no protection against anybody.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Every state in the runtime directory.
@@ -188,4 +219,23 @@ fn holder(file: &mut File) -> Option<Identity> {
     let mut text = String::new();
     file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
     serde_json::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_state_is_told_from_a_whole_one() {
+        let json = b"{\"a\":1}";
+        let mut bytes = format!("{:10} {:016x}\n", json.len(), checksum(json)).into_bytes();
+        bytes.extend_from_slice(json);
+        assert_eq!(whole(&bytes), Some(&json[..]));
+        bytes.extend_from_slice(b"what a longer one left");
+        assert_eq!(whole(&bytes), Some(&json[..]));
+        bytes[30] ^= 1;
+        assert_eq!(whole(&bytes), None);
+        assert_eq!(whole(b""), None);
+        assert_eq!(whole(b"99 0\nx"), None);
+    }
 }

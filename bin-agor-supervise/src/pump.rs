@@ -60,15 +60,17 @@ impl Shared {
 /// A stream under observation.
 pub(crate) struct Pump {
     sender: Sender<OwnedFd>,
+    name: &'static str,
+    idle: Option<(Worker, Receiver<OwnedFd>)>,
     /// What is known of it.
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Pump {
-    /// Starts the thread for the stream that goes to `out`. `keep` bytes of its end are kept. At the end
-    /// of each pipe `wake` gets a count.
-    pub(crate) fn start(
-        name: &str,
+    /// For the stream that goes to `out`. `keep` bytes of its end are kept. At the end of each pipe `wake`
+    /// gets a count.
+    pub(crate) fn new(
+        name: &'static str,
         out: OwnedFd,
         keep: usize,
         log: Option<Log>,
@@ -91,11 +93,18 @@ impl Pump {
             torn: false,
             copies: false,
         };
+        Ok(Pump { sender, name, idle: Some((worker, receiver)), shared })
+    }
+
+    /// Starts the thread, the first time. That takes longer than to start a command, which therefore goes
+    /// first. Without the thread the stream ends.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let Some((worker, receiver)) = self.idle.take() else { return Ok(()) };
         std::thread::Builder::new()
-            .name(name.into())
+            .name(self.name.into())
             .stack_size(256 * 1024)
-            .spawn(move || worker.run(&receiver))?;
-        Ok(Pump { sender, shared })
+            .spawn(move || worker.run(&receiver))
+            .map(drop)
     }
 
     /// A pipe for the next incarnation: what it writes into is returned.

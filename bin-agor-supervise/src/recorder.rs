@@ -23,6 +23,8 @@ use crate::sys::memory;
 
 /// What is kept while the database cannot be written; beyond it the oldest is given up.
 const BACKLOG: usize = 10_000;
+/// With nothing to write for this long, memory is given back, once.
+const QUIET: Duration = Duration::from_millis(500);
 /// Between tries.
 const RETRY: [u64; 5] = [1, 2, 5, 15, 30];
 
@@ -154,6 +156,7 @@ impl Worker {
         set_deadline(Duration::from_secs(2));
         let mut failures = 0usize;
         let mut finishing = false;
+        let mut trimmed = false;
         loop {
             let pending = self.run.is_some() || !self.events.is_empty() || !self.mail.is_empty();
             if finishing && (!pending || failures > 0) {
@@ -162,9 +165,15 @@ impl Worker {
             let note = if pending {
                 let wait = Duration::from_secs(RETRY[failures.saturating_sub(1).min(RETRY.len() - 1)]);
                 notes.recv_timeout(if failures == 0 { Duration::ZERO } else { wait })
-            } else {
+            } else if trimmed {
                 notes.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                notes.recv_timeout(QUIET)
             };
+            trimmed = note.is_err() && !pending;
+            if trimmed {
+                memory::trim();
+            }
             match note {
                 Ok(note) => {
                     finishing |= self.take(note);
@@ -190,9 +199,6 @@ impl Worker {
             let written = self.write_sessions();
             let sent = self.write_mail();
             failures = if written && sent { 0 } else { failures + 1 };
-            if failures == 0 {
-                memory::trim();
-            }
         }
     }
 

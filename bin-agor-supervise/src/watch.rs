@@ -21,7 +21,7 @@ impl Watch {
     /// Watches `dir`: what happens from now on is not missed.
     pub(crate) fn new(dir: &Path) -> io::Result<Watch> {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CREATE;
+        let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::DELETE;
         inotify::add_watch(&inotify, dir, events)?;
         Ok(Watch { inotify })
     }

@@ -44,9 +44,9 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> SuperviseError {
 
 /// The place of a name and the lock on it. Where the runtime directory cannot be used the command runs all
 /// the same, without orders and without a lock; only a name that somebody else has is refused.
-fn take_place(name: &str) -> Result<(Option<Place>, Option<OwnedFd>), SuperviseError> {
+fn take_place(name: &str, me: &Identity) -> Result<(Option<Place>, Option<OwnedFd>), SuperviseError> {
     let place = Place::of(name, true).and_then(|place| {
-        let lock = place.lock(name)?;
+        let lock = place.lock(name, me)?;
         Ok((place, lock))
     });
     match place {
@@ -65,7 +65,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
     let me = Identity::current();
     let ignored = super::ignored();
     let manager = Manager::from_env(me.pid);
-    let (place, lock) = take_place(&config.name)?;
+    let (place, lock) = take_place(&config.name, &me)?;
     let previous = place.as_ref().and_then(Place::read);
     let lost = previous.filter(|state| state.run.ended_ms.is_none() && state.run.name == config.name);
 
@@ -231,8 +231,8 @@ fn pumps(config: &Config, wake: &OwnedFd) -> Result<(Option<Pump>, Option<Pump>)
             .map_err(|source| SuperviseError::Place { path: logs.dir.join(file), source })
     };
     let duplicate = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
-    let start = |name: &str, fd: std::os::fd::BorrowedFd<'_>, keep, log| {
-        Pump::start(name, duplicate(fd)?, keep, log, wake.try_clone()?)
+    let start = |name: &'static str, fd: std::os::fd::BorrowedFd<'_>, keep, log| {
+        Pump::new(name, duplicate(fd)?, keep, log, wake.try_clone()?)
     };
     let capture = config.logs.is_some()
         || match config.stderr {
@@ -264,6 +264,13 @@ fn pumps(config: &Config, wake: &OwnedFd) -> Result<(Option<Pump>, Option<Pump>)
 impl Engine {
     /// What can wait until the command has been started: orders, and the databases.
     pub(super) fn open_late(&mut self) {
+        for pump in [&mut self.out, &mut self.err] {
+            if let Some(Err(error)) = pump.as_mut().map(Pump::run) {
+                // This incarnation has lost a stream; the next ones get the caller's own.
+                output::warning(crate::TOOL, &format!("a stream of the command is lost: {error}"));
+                *pump = None;
+            }
+        }
         if let Some(place) = &self.place {
             match place.open_control() {
                 Ok(control) => self.control = Some(control),
