@@ -30,9 +30,17 @@ fn command(program: impl AsRef<std::ffi::OsStr>, endpoint: Option<&str>) -> Comm
     command
 }
 
+/// As a user has it, with the default patience: for collectors that do not answer.
+fn impatient(endpoint: &str, steps: &[&str]) -> Command {
+    let mut command = command(program(), Some(endpoint));
+    command.args(steps);
+    command
+}
+
+/// With all the time that a loaded machine may need.
 fn probe(endpoint: Option<&str>, steps: &[&str]) -> Command {
     let mut command = command(program(), endpoint);
-    command.args(steps);
+    command.args(steps).env("AGOR_OTLP_FLUSH_MS", "30000");
     command
 }
 
@@ -194,7 +202,7 @@ fn the_standard_variables_refine() {
 /// What a bad collector may cost: one warning line with the loss in it, nothing else.
 fn warned(endpoint: &str, why: &str) {
     let start = Instant::now();
-    let output = probe(Some(endpoint), &["child", "info", "count"]).output().unwrap();
+    let output = impatient(endpoint, &["child", "info", "count"]).output().unwrap();
     // Far above the 100 ms that it may take, far below the 10 s of a request that nobody bounds.
     assert!(start.elapsed() < Duration::from_secs(5), "hung on {why}");
     done(&output);
@@ -363,7 +371,7 @@ fn a_signal_flushes_and_still_kills() {
 #[test]
 fn a_signal_while_the_collector_hangs_kills_soon() {
     let collector = Collector::start(Behaviour::Hang);
-    let mut command = probe(Some(&collector.endpoint), &["child", "wait"]);
+    let mut command = impatient(&collector.endpoint, &["child", "wait"]);
     command.env("OTEL_BSP_SCHEDULE_DELAY", "1");
     let mut child = waiting(command);
     collector.wait("an export in flight", |c| !c.requests().is_empty());
@@ -431,7 +439,7 @@ fn a_service_says_once_that_its_collector_is_gone() {
 #[test]
 fn more_than_the_queue_holds_is_counted() {
     let collector = Collector::start(Behaviour::Hang);
-    let output = probe(Some(&collector.endpoint), &["many"]).output().unwrap();
+    let output = impatient(&collector.endpoint, &["many"]).output().unwrap();
     done(&output);
     assert!(text(&output.stderr).contains("20001 spans not delivered"), "{}", text(&output.stderr));
 }
@@ -522,18 +530,12 @@ fn a_hundred_at_once_do_not_disturb_each_other() {
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
-    let mut lost = 0;
     for child in children {
         let output = child.wait_with_output().unwrap();
         done(&output);
-        // A machine under load may miss the deadline; then it must have said so.
-        lost += usize::from(text(&output.stderr).contains("2 spans not delivered"));
+        assert_eq!(text(&output.stderr), "");
     }
-    assert!(
-        collector.spans().len() >= 2 * (100 - lost),
-        "{} spans, {lost} runs lost",
-        collector.spans().len()
-    );
+    assert_eq!(collector.spans().len(), 200);
 }
 
 #[test]

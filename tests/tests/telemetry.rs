@@ -124,6 +124,7 @@ fn supervisor_sandbox_agent_and_both_ends_of_a_message_are_one_trace() {
         .arg(bin_dir())
         .args(["--", "sh", "-c", script])
         .env("AGOR_OTLP_ENDPOINT", &rotel.endpoint)
+        .env("AGOR_OTLP_FLUSH_MS", "10000")
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{}\n{}", stdout(&output), stderr(&output));
@@ -131,6 +132,7 @@ fn supervisor_sandbox_agent_and_both_ends_of_a_message_are_one_trace() {
         .tool("btmsg")
         .args(["--as", "boss", "recv", "--json"])
         .env("AGOR_OTLP_ENDPOINT", &rotel.endpoint)
+        .env("AGOR_OTLP_FLUSH_MS", "10000")
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{}", stderr(&output));
@@ -177,6 +179,7 @@ fn the_demo_is_one_trace() {
         .env("AGOR_BIN", bin_dir())
         .env("AGOR_DEMO_DIR", world.path("work"))
         .env("AGOR_OTLP_ENDPOINT", &rotel.endpoint)
+        .env("AGOR_OTLP_FLUSH_MS", "10000")
         .env("TRACEPARENT", format!("00-{TRACE}-00f067aa0ba902b7-01"))
         .output()
         .expect("bash is there");
@@ -300,6 +303,7 @@ fn events_from_elsewhere_become_log_records_and_span_events() {
         .tool("btmsg")
         .args(["log", "warn", "ui.crash", "page=inbox", "api_key=hunter2", "--source", "frontend"])
         .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+        .env("AGOR_OTLP_FLUSH_MS", "10000")
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{}", stderr(&output));
@@ -332,6 +336,7 @@ fn a_controller_takes_the_relay_and_its_session_into_its_trace() {
         .args(["--port", "0", "--port-file", &file("port"), "--token-file", &file("token")])
         .args(["--tls-cert", &file("cert.pem"), "--tls-key", &file("key.pem"), "--", "cat"])
         .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+        .env("AGOR_OTLP_FLUSH_MS", "10000")
         .stderr(Stdio::null())
         .spawn()
         .expect("it runs");
@@ -343,6 +348,7 @@ fn a_controller_takes_the_relay_and_its_session_into_its_trace() {
         .args(["connect", &format!("wss://127.0.0.1:{}", port.trim()), "--token-file", &file("token")])
         .args(["--pin", pin.trim()])
         .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+        .env("AGOR_OTLP_FLUSH_MS", "10000")
         .env("TRACEPARENT", format!("00-{TRACE}-00f067aa0ba902b7-01"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -41,10 +41,11 @@ use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceParent};
 use crate::{Exit, output};
 pub use filter::{EXPORT_ONLY, LOG};
 use pipeline::{Pipeline, Processor};
-pub use settings::ENDPOINT;
+pub use settings::{ENDPOINT, FLUSH};
 use stderr::Writer;
 
-/// The longest that the end of a run waits for the collector: with the start-up cost below 100 ms.
+/// The longest that the end of a run waits for the collector: with the start-up cost below 100 ms. `AGOR_OTLP_FLUSH_MS`
+/// says otherwise, for a collector that is far away.
 pub const PATIENCE: Duration = Duration::from_millis(90);
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -94,7 +95,7 @@ impl Drop for TelemetryGuard {
         if ON.swap(false, Ordering::Relaxed)
             && let Some(pipeline) = PIPELINE.get().filter(|pipeline| pipeline.is_mine())
         {
-            pipeline.close(PATIENCE, std::thread::panicking().then_some("panic"));
+            pipeline.close(std::thread::panicking().then_some("panic"));
             signals::unwatch();
         }
     }
@@ -178,7 +179,7 @@ fn watch_signals(pipeline: &'static Pipeline) {
     let started = signals::blocked(|| {
         thread.spawn(move || {
             if let Some(signal) = watch.next() {
-                pipeline.close(PATIENCE, Some(signal_name(signal)));
+                pipeline.close(Some(signal_name(signal)));
                 signals::die_by(signal);
             }
         })

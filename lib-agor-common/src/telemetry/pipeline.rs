@@ -98,6 +98,7 @@ pub(super) struct Pipeline {
     sender: Sender,
     interval: Duration,
     metric_interval: Duration,
+    patience: Duration,
     delta: bool,
     /// A service says at once that its collector is not there; a command says so at its end.
     early_warning: bool,
@@ -113,6 +114,7 @@ impl Pipeline {
             sender: Sender::new(settings),
             interval: settings.interval,
             metric_interval: settings.metric_interval,
+            patience: settings.patience,
             delta: settings.delta,
             early_warning,
             state: Mutex::new(State {
@@ -214,9 +216,9 @@ impl Pipeline {
     }
 
     /// Ends the pipeline: spans that are still open are sent as far as they are known, and what has not been
-    /// answered when `patience` is over is lost. `cause` is why they did not end, `SIGTERM` for one.
-    pub(super) fn close(&'static self, patience: Duration, cause: Option<&str>) {
-        let deadline = Instant::now() + patience;
+    /// answered when its patience is over is lost. `cause` is why they did not end, `SIGTERM` for one.
+    pub(super) fn close(&'static self, cause: Option<&str>) {
+        let deadline = Instant::now() + self.patience;
         self.start();
         let mut state = self.lock();
         if !state.closed {
@@ -249,7 +251,7 @@ impl Pipeline {
             state.spans.clear();
             state.logs.clear();
             state.done = asked;
-            let why = format!("no answer within {} ms", patience.as_millis());
+            let why = format!("no answer within {} ms", self.patience.as_millis());
             state.lost.add(spans + queued_spans, logs + queued_logs, sent + queued_points, &why);
         }
         self.report(&mut state);

@@ -10,6 +10,9 @@ use super::Kind;
 /// `AGOR_OTLP_ENDPOINT`: the base URL of an OTLP/HTTP collector.
 pub const ENDPOINT: &str = "AGOR_OTLP_ENDPOINT";
 
+/// `AGOR_OTLP_FLUSH_MS`: how long the end of a run waits for the collector.
+pub const FLUSH: &str = "AGOR_OTLP_FLUSH_MS";
+
 /// The three kinds of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
@@ -61,6 +64,8 @@ pub(super) struct Settings {
     pub(super) interval: Duration,
     /// Between two exports of metrics.
     pub(super) metric_interval: Duration,
+    /// How long the end of a run waits.
+    pub(super) patience: Duration,
     /// Longest attribute value, in bytes.
     pub(super) value_limit: usize,
     /// Most attributes on one item.
@@ -100,6 +105,7 @@ pub(super) fn read(tool: &str, kind: Kind, var: Lookup<'_>) -> Result<Option<Set
         },
         interval: milliseconds("OTEL_BSP_SCHEDULE_DELAY", 5_000),
         metric_interval: milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 15_000),
+        patience: patience(var, &mut complaints),
         value_limit: limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4096),
         attribute_limit: limit("OTEL_ATTRIBUTE_COUNT_LIMIT", 128),
         base,
@@ -111,6 +117,17 @@ pub(super) fn read(tool: &str, kind: Kind, var: Lookup<'_>) -> Result<Option<Set
 /// The value of a variable that is set and not empty.
 fn set(var: Lookup<'_>, name: &str) -> Option<String> {
     var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+fn patience(var: Lookup<'_>, complaints: &mut Vec<String>) -> Duration {
+    let Some(text) = set(var, FLUSH) else { return super::PATIENCE };
+    match text.parse() {
+        Ok(ms @ 0..=60_000) => Duration::from_millis(ms),
+        _ => {
+            complaints.push(format!("{FLUSH}: not a number of milliseconds from 0 to 60000"));
+            super::PATIENCE
+        }
+    }
 }
 
 fn number(var: Lookup<'_>, name: &str) -> Option<u64> {
@@ -381,6 +398,9 @@ mod tests {
         assert!(settings.targets[2].is_none());
         assert_eq!(settings.complaints.len(), 1);
         assert!(settings.delta);
+        assert_eq!(settings.patience, crate::telemetry::PATIENCE);
+        assert_eq!(on(&[("AGOR_OTLP_FLUSH_MS", "2000")]).patience, Duration::from_secs(2));
+        assert_eq!(on(&[("AGOR_OTLP_FLUSH_MS", "soon")]).complaints.len(), 1);
         assert!(!on(&[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative")]).delta);
     }
 
