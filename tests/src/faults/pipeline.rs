@@ -277,6 +277,13 @@ impl Pipeline {
     pub fn tend(&mut self) {
         let now = Instant::now();
         for role in ROLES {
+            // A client's first connection is not retried, by design: its relay must be up.
+            let port = match role {
+                "client" => Some("port"),
+                "lines-client" => Some("lines-port"),
+                _ => None,
+            };
+            let up = port.is_none_or(|file| self.world.path(file).exists());
             let state = self.roles.get_mut(role).expect("every role has its state");
             if let Some(child) = &mut state.child
                 && let Ok(Some(_)) = child.try_wait()
@@ -284,7 +291,7 @@ impl Pipeline {
                 state.child = None;
                 state.due = now + Duration::from_millis(150);
             }
-            if state.child.is_none() && now >= state.due {
+            if state.child.is_none() && now >= state.due && up {
                 state.starts += 1;
                 let starts = state.starts;
                 let spawned = self.make(role, starts).spawn();
