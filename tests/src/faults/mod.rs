@@ -301,8 +301,7 @@ impl Run {
         match status {
             Ok(output) => {
                 let text = crate::stdout(&output);
-                if output.status.success() || text.contains("\"state\":\"healthy\"") && !text.contains("lost")
-                {
+                if output.status.success() || health_of(&text).is_none_or(|health| health == "healthy") {
                     self.wrong(format!("HEALTH: a dead supervisor's status is {:?}: {text}", output.status));
                 }
             }
@@ -311,10 +310,9 @@ impl Run {
         let health = self.pipeline.command("timeout").args(["20", "btmsg", "health", "--json"]).output();
         if let Ok(output) = health {
             let text = crate::stdout(&output);
-            if let Some(state) = state_of(&text, "worker")
-                && matches!(state.as_str(), "running" | "idle")
-            {
-                self.wrong(format!("HEALTH: btmsg calls the agent of a dead supervisor {state}: {text}"));
+            let state = state_of(&text, "worker");
+            if !matches!(state.as_deref(), Some("crashed" | "inactive" | "stalled")) {
+                self.wrong(format!("HEALTH: btmsg calls the agent of a dead supervisor {state:?}: {text}"));
             }
         }
         true
@@ -441,7 +439,7 @@ impl Run {
         }
         for name in ["worker", "coder"] {
             let output = self.pipeline.world.run("agor-supervise", &["status", name, "--json"]);
-            if crate::stdout(&output).contains("\"state\":\"healthy\"") {
+            if health_of(&crate::stdout(&output)).as_deref() != Some("stopped") {
                 self.wrong(format!("HEALTH: {name} was stopped and is {}", crate::stdout(&output)));
             }
         }
@@ -515,6 +513,12 @@ fn resize(dir: &Path, full: Option<()>) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// What `agor-supervise status --json` says.
+fn health_of(text: &str) -> Option<String> {
+    let status: serde_json::Value = serde_json::from_str(text).ok()?;
+    status.get("health")?.as_str().map(str::to_owned)
 }
 
 /// The state that `btmsg health --json` gives an agent.
