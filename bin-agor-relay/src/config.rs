@@ -113,7 +113,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+    match humantime::parse_duration(text) {
+        // No clock of ours would hold the moment at which it ends.
+        Ok(duration) if duration > Duration::from_secs(100 * 365 * 24 * 3600) => {
+            Err("longer than a hundred years".into())
+        }
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
 }
 
 /// A size: bytes, or with K, M, G (powers of 1024).

@@ -115,12 +115,19 @@ pub enum Command {
     Status(Status),
 }
 
-/// `90s`, `15m`, `2h 30m`; a plain number is seconds.
+/// Durations beyond this are refused: no clock of ours would hold the moment at which they end.
+pub const LONGEST: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// `90s`, `15m`, `2h 30m`; a plain number is seconds. At most [`LONGEST`].
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return std::time::Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    let duration = match text.parse::<f64>() {
+        Ok(seconds) => std::time::Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
+    if duration > LONGEST {
+        return Err("longer than a hundred years".to_owned());
     }
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+    Ok(duration)
 }
 
 /// `1048576`, `64K`, `1MiB`: powers of 1024.
@@ -165,6 +172,9 @@ mod tests {
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
         assert!(duration("-1").is_err());
+        for long in ["9300000000000000000", "1000years"] {
+            assert!(duration(long).is_err(), "{long}");
+        }
         assert_eq!(size("64K"), Ok(65_536));
         assert_eq!(size("1 MiB"), Ok(1 << 20));
         assert!(size("1T").is_err());

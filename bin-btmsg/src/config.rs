@@ -87,7 +87,7 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     match Quantity::deserialize(deserializer)? {
-        Quantity::Number(seconds) => Ok(Duration::from_secs(seconds)),
+        Quantity::Number(seconds) => cli::duration(&seconds.to_string()).map_err(serde::de::Error::custom),
         Quantity::Text(text) => cli::duration(&text).map_err(serde::de::Error::custom),
     }
 }

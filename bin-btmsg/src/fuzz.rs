@@ -25,7 +25,7 @@ pub fn batch_line(line: &[u8]) {
 
 /// Values of options: durations, sizes, moments.
 pub fn values(text: &str) {
-    let _ = cli::duration(text);
+    assert!(cli::duration(text).map_or(true, |duration| duration <= cli::LONGEST));
     let _ = cli::since(text);
     if let Ok(size) = cli::size(text) {
         assert_eq!(cli::size(&size.to_string()), Ok(size));
