@@ -1,4 +1,5 @@
 //! `connect`: a remote session as a local pipe.
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers between them")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The end, the service manager, and the tools that are run for `health`, `btmsg` and `frontend_log`.
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers between them")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The HTTP side, byte by byte: what is refused, in which words, and that nothing is given away.
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers between them")]
 
 mod common;
 
@@ -66,7 +67,7 @@ fn only_a_right_handshake_is_upgraded() {
         (whole(&(0..500).map(|n| format!("X-{n}: y\r\n")).collect::<String>()), &[431, 400]),
     ] {
         let answer = server.http(&request);
-        assert!(wanted.contains(&code(&answer)), "{:.200}: {answer:.300}", request);
+        assert!(wanted.contains(&code(&answer)), "{request:.200}: {answer:.300}");
         let lower = answer.to_lowercase();
         assert!(
             !lower.contains("server:") && !lower.contains("hyper") && !lower.contains("root:"),

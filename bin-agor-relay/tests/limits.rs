@@ -1,4 +1,5 @@
 //! Limits: what a peer can cost at most.
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers between them")]
 
 mod common;
 

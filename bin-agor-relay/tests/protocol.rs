@@ -1,4 +1,5 @@
 //! The protocol as a foreign client sees it. Every message is checked against the schema on its way.
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers between them")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What is refused at start, and how it is said: nothing is served that would fail later.
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers between them")]
 
 mod common;
 

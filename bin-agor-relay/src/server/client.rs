@@ -135,7 +135,7 @@ impl Client {
         Begin::Execute
     }
 
-    fn finish(&self, id: &str, answer: String) {
+    fn finish(&self, id: &str, answer: String, patiently: bool) {
         let answer = Utf8Bytes::from(answer);
         {
             let mut commands = self.commands.borrow_mut();
@@ -145,7 +145,7 @@ impl Client {
             }
         }
         if let Some(outbox) = self.outbox.borrow().upgrade() {
-            outbox.send(answer);
+            if patiently { outbox.send_patiently(answer) } else { outbox.send(answer) }
         }
     }
 }
@@ -158,16 +158,21 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn ok(self, value: &serde_json::Value) {
-        self.client.finish(&self.id, protocol::result(&self.id, value));
+        self.client.finish(&self.id, protocol::result(&self.id, value), false);
     }
 
     /// An answer in other words than `result`.
     pub(crate) fn text(self, text: String) {
-        self.client.finish(&self.id, text);
+        self.client.finish(&self.id, text, false);
+    }
+
+    /// An answer that nobody waits for with his eyes on the clock.
+    pub(crate) fn patiently(self, text: String) {
+        self.client.finish(&self.id, text, true);
     }
 
     pub(crate) fn refuse(self, refusal: &Refusal) {
-        self.client.finish(&self.id, protocol::error(Some(&self.id), refusal));
+        self.client.finish(&self.id, protocol::error(Some(&self.id), refusal), false);
     }
 
     pub(crate) fn answer(self, answer: Result<serde_json::Value, Refusal>) {
@@ -242,7 +247,7 @@ mod tests {
             assert_eq!(client.begin(&n.to_string()), Begin::Execute);
         }
         assert_eq!(client.begin("more"), Begin::Full);
-        client.finish("0", "x".into());
+        client.finish("0", "x".into(), false);
         assert_eq!(client.begin("more"), Begin::Execute);
         assert_eq!(client.begin("even more"), Begin::Full);
     }

@@ -310,7 +310,7 @@ impl Ticket for Write {
         match result {
             Ok(()) => {
                 let text = format!("{{\"type\":\"result\",\"id\":{},\"result\":{{}}}}", self.reply.id);
-                self.reply.text(text);
+                self.reply.patiently(text);
             }
             Err(refusal) => self.reply.refuse(&refusal),
         }

@@ -30,6 +30,8 @@ const WRITE_TURN: usize = 256 << 10;
 /// Control frames and bad messages: this many at once, and this many more each second.
 const NUISANCE_BURST: f64 = 2000.0;
 const NUISANCE_RATE: f64 = 100.0;
+/// How long a patient answer waits for company.
+const MOMENT: Duration = Duration::from_millis(1);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -65,6 +67,8 @@ pub(crate) struct Connection {
     unflushed: bool,
     blocked: bool,
     ping_due: bool,
+    /// Runs while patient answers wait.
+    moment: Option<Pin<Box<tokio::time::Sleep>>>,
     nuisance: f64,
     nuisance_at: Instant,
 }
@@ -132,6 +136,7 @@ impl Connection {
             unflushed: false,
             blocked: false,
             ping_due: false,
+            moment: None,
             nuisance: NUISANCE_BURST,
             nuisance_at: Instant::now(),
         }
@@ -237,6 +242,9 @@ impl Connection {
                 }
             }
         }
+        if self.may_wait(cx) {
+            return Poll::Pending;
+        }
         if let Err(error) = self.poll_write(cx) {
             return Poll::Ready(end_of(&error));
         }
@@ -246,10 +254,28 @@ impl Connection {
         }
     }
 
+    /// Whether nothing waits but answers that may, and their moment is not over.
+    fn may_wait(&mut self, cx: &mut Context<'_>) -> bool {
+        let idle = !self.unflushed && !self.ping_due && self.outbox.is_cut().is_none();
+        if !(idle && self.outbox.is_patient() && !self.has_events()) {
+            self.moment = None;
+            return false;
+        }
+        let moment = self.moment.get_or_insert_with(|| Box::pin(tokio::time::sleep(MOMENT)));
+        if moment.as_mut().poll(cx).is_ready() {
+            self.moment = None;
+            return false;
+        }
+        true
+    }
+
+    fn has_events(&self) -> bool {
+        self.attached.iter().any(|attachment| attachment.next < attachment.session.next_seq())
+    }
+
     /// Whether something waits to be sent.
     fn waiting(&self) -> bool {
-        self.outbox.len() > 0
-            || self.attached.iter().any(|attachment| attachment.next < attachment.session.next_seq())
+        self.outbox.len() > 0 || self.has_events()
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), WsError> {

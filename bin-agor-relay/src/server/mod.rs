@@ -274,12 +274,17 @@ impl Relay {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
         let grant = open.grant.clone();
-        let span = tracing::info_span!(
-            "relay.connection",
-            otel.kind = "server",
-            client.address = %peer.ip(),
-            relay.grant = %grant.name,
-        );
+        // It is entered at each poll: only where somebody wants to know.
+        let span = if telemetry::is_on() {
+            tracing::info_span!(
+                "relay.connection",
+                otel.kind = "server",
+                client.address = %peer.ip(),
+                relay.grant = %grant.name,
+            )
+        } else {
+            tracing::Span::none()
+        };
         if let Some(traceparent) = &open.traceparent {
             telemetry::set_parent(&span, traceparent);
         }

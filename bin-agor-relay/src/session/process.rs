@@ -223,7 +223,9 @@ impl Session {
                 Ok(n) => {
                     chunker.feed(&buffer[..n], |data, partial| self.push_output(stream, data, partial));
                     // One process that floods must not keep the others, or a stop, from their turn.
-                    tokio::task::consume_budget().await;
+                    if n == buffer.len() {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(Errno::AGAIN) => guard.clear_ready(),
                 Err(Errno::INTR) => {}

@@ -1,5 +1,11 @@
 //! A relay of its own for each test, a client that speaks the bare protocol, and a check against the schema.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, of which each binary uses a part"
+)]
 
 pub mod schema;
 
