@@ -1,5 +1,7 @@
 //! The completions, in the shells that they are for.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use agor_tests::{TOOLS, World, skip, stderr, stdout, top};
 
 /// Two agents, a channel, a dead letter's worth of profile: what there is to complete.

@@ -1,5 +1,7 @@
 //! The examples do what they say. `demo` has a suite of its own.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

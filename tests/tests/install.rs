@@ -1,5 +1,7 @@
 //! `make install` and `make uninstall`: what one puts there the other takes away, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
