@@ -42,9 +42,9 @@ complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l profile -d 'S
 complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l config -d 'Read the configuration from FILE' -r -F
 complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l status-fd -d 'Write one JSON object about every layer to descriptor N' -r
 complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l status-file -d 'Write one JSON object about every layer to FILE' -r -F
-complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l no-protect -d 'Protect nothing: no --protect of a profile holds'
+complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l no-protect -d 'Protect nothing and hide no files: neither what a profile names nor what is built in'
 complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l unix-all -d 'Connect to every Unix socket that file permissions allow'
-complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l no-unix -d 'No Unix sockets at all, not even between COMMAND\'s own processes'
+complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l no-unix -d 'No Unix sockets but unnamed pairs, not even between COMMAND\'s own processes'
 complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l env-clean -d 'Pass on only PATH, HOME, USER, the locale, the terminal, and what --env and --env-keep name'
 complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l no-ptrace -d 'Refuse ptrace even between COMMAND\'s own processes'
 complete -c agor-sandbox -n "__fish_agor_sandbox_needs_command" -l die-with-parent -d 'Kill COMMAND when the process that started it dies'
@@ -73,9 +73,9 @@ complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l pr
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l config -d 'Read the configuration from FILE' -r -F
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l status-fd -d 'Write one JSON object about every layer to descriptor N' -r
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l status-file -d 'Write one JSON object about every layer to FILE' -r -F
-complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l no-protect -d 'Protect nothing: no --protect of a profile holds'
+complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l no-protect -d 'Protect nothing and hide no files: neither what a profile names nor what is built in'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l unix-all -d 'Connect to every Unix socket that file permissions allow'
-complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l no-unix -d 'No Unix sockets at all, not even between COMMAND\'s own processes'
+complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l no-unix -d 'No Unix sockets but unnamed pairs, not even between COMMAND\'s own processes'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l env-clean -d 'Pass on only PATH, HOME, USER, the locale, the terminal, and what --env and --env-keep name'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l no-ptrace -d 'Refuse ptrace even between COMMAND\'s own processes'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand explain" -l die-with-parent -d 'Kill COMMAND when the process that started it dies'
@@ -100,10 +100,10 @@ complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l prof
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l config -d 'Read the configuration from FILE' -r -F
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l status-fd -d 'Write one JSON object about every layer to descriptor N' -r
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l status-file -d 'Write one JSON object about every layer to FILE' -r -F
-complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l output -d 'Write the profile to FILE instead of stdout' -r -F
-complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l no-protect -d 'Protect nothing: no --protect of a profile holds'
+complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l output -d 'Write the profile to FILE instead of stdout; without it COMMAND\'s own stdout goes to stderr' -r -F
+complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l no-protect -d 'Protect nothing and hide no files: neither what a profile names nor what is built in'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l unix-all -d 'Connect to every Unix socket that file permissions allow'
-complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l no-unix -d 'No Unix sockets at all, not even between COMMAND\'s own processes'
+complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l no-unix -d 'No Unix sockets but unnamed pairs, not even between COMMAND\'s own processes'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l env-clean -d 'Pass on only PATH, HOME, USER, the locale, the terminal, and what --env and --env-keep name'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l no-ptrace -d 'Refuse ptrace even between COMMAND\'s own processes'
 complete -c agor-sandbox -n "__fish_agor_sandbox_using_subcommand learn" -l die-with-parent -d 'Kill COMMAND when the process that started it dies'
