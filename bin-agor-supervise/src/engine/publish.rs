@@ -77,7 +77,8 @@ impl Engine {
         self.tell_manager();
         if telemetry::is_on() {
             let value = f64::from(u8::from(self.run.health == Health::Healthy));
-            let attributes = [("agor.name", self.config.name.as_str()), ("state", self.run.health.word())];
+            // One series, 1 or 0: a state among the attributes would leave the last state's value standing.
+            let attributes = [("agor.name", self.config.name.as_str())];
             telemetry::gauge("agor.supervise.health", "1", value, &attributes);
         }
     }
