@@ -62,8 +62,8 @@ pub(crate) enum Report {
         /// How many processes are left.
         stuck: i64,
     },
-    /// It was stopped (SIGSTOP, SIGTSTP), or goes on.
-    Stopped(bool),
+    /// It was stopped by this signal (SIGSTOP, SIGTSTP, …), or, with 0, goes on.
+    Stopped(i32),
 }
 
 fn put(words: &[i64]) -> Vec<u8> {
@@ -186,7 +186,7 @@ pub(crate) fn receive_report(socket: impl AsFd) -> Received {
                 at_ns: get(&bytes, 5),
                 stuck: get(&bytes, 6),
             },
-            _ => Report::Stopped(get(&bytes, 1) != 0),
+            _ => Report::Stopped(small(get(&bytes, 1))),
         }),
         Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
         Ok(_) | Err(_) => Received::Gone,
@@ -232,7 +232,7 @@ mod tests {
             Report::Started(12),
             Report::NotStarted { errno: 2, exec: true },
             Report::Exited { ended, at_ns: 5, stuck: 1 },
-            Report::Stopped(true),
+            Report::Stopped(20),
         ] {
             send_report(&a, report).unwrap();
             assert!(matches!(receive_report(&b), Received::Report(got) if got == report));

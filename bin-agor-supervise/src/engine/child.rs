@@ -48,6 +48,7 @@ impl Engine {
             }
         };
         let foreground = self.terminal.as_ref().is_some_and(crate::terminal::Terminal::is_ours);
+        self.foreground = foreground;
         let command = Command::Spawn { env: self.variables(attempt), stdout: None, stderr: None, foreground };
         let sent = self
             .keeper
@@ -141,7 +142,7 @@ impl Engine {
                     self.finish_exit();
                 }
             }
-            Report::Stopped(stopped) => self.suspended(stopped),
+            Report::Stopped(signal) => self.suspended(signal),
         }
     }
 
@@ -150,7 +151,8 @@ impl Engine {
         let pid = self.outer_pid(pid);
         self.child = Some(Child { pid, started: now });
         if let Some(terminal) = &mut self.terminal {
-            terminal.lent = !terminal.is_ours();
+            // In a shell's background it was never ours to lend.
+            terminal.lent = self.foreground && !terminal.is_ours();
         }
         self.liveness.begin(now);
         self.note_start(self.state.failures, Some(pid));
@@ -280,7 +282,8 @@ impl Engine {
     /// What the exit status does not say.
     fn manner(&self, exit: Exit, had_terminal: bool) -> Manner {
         let interrupted = matches!(exit, Exit::Signal(2) | Exit::Code(130));
-        if had_terminal && interrupted {
+        let hung_up = self.terminal.is_some() && crate::terminal::is_hung_up();
+        if (had_terminal && interrupted) || hung_up {
             return Manner::Interrupted;
         }
         let closed = self.out.as_ref().is_some_and(|pump| pump.shared.is_closed()) || stdout_is_closed();

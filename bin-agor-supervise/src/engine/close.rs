@@ -102,6 +102,7 @@ fn status(outcome: Outcome, failed_exit: Option<u8>) -> Status {
     match outcome {
         Outcome::Completed(code) => Status::child(code),
         Outcome::Failed(exit) => Status::child(failed_exit.unwrap_or(exit.status())),
+        Outcome::Interrupted(Exit::Signal(1) | Exit::Code(129)) => Status::signal(1),
         Outcome::Interrupted(_) => Status::signal(2),
         Outcome::Stopped { killed: true, .. } => Status::signal(9),
         // It ended by the signal that it was asked with: that is what was wanted.

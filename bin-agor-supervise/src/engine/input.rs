@@ -71,12 +71,14 @@ impl Engine {
         }
     }
 
-    /// The command was stopped or goes on. With the terminal lent that was Ctrl-Z: the shell that started us
-    /// must see its job stopped, so we stop too.
-    pub(super) fn suspended(&mut self, stopped: bool) {
-        self.run.reason = stopped.then(|| "suspended".to_owned());
+    /// The command was stopped by a signal, or goes on. With a terminal that was Ctrl-Z, or it wanted to read
+    /// in the background: the shell that started us must see its job stopped, so we stop too. SIGCONT, by
+    /// `fg` or `bg`, makes both go on.
+    pub(super) fn suspended(&mut self, signal: i32) {
+        self.run.reason = (signal != 0).then(|| "suspended".to_owned());
         self.dirty = true;
-        if stopped && self.terminal.as_ref().is_some_and(|terminal| terminal.lent) {
+        let by_terminal = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
+        if by_terminal && self.terminal.is_some() {
             self.publish();
             if let Some(terminal) = &mut self.terminal {
                 terminal.take_back(true);

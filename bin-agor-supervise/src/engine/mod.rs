@@ -80,6 +80,7 @@ pub(crate) struct Engine {
     backlog: Vec<Note>,
     hooks: Hooks,
     terminal: Option<Terminal>,
+    foreground: bool,
     mask: Mask,
     ignored: setup::Ignored,
     span: tracing::Span,

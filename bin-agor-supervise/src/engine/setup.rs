@@ -185,6 +185,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         recorder: None,
         backlog: Vec::new(),
         terminal,
+        foreground: false,
         mask,
         ignored,
         span,
@@ -204,6 +205,8 @@ fn environment(config: &Config, pid: i32) -> Vec<std::ffi::CString> {
             Some("LISTEN_PID") => !listens,
             Some("BTMSG_AGENT_ID") => config.agent.is_none(),
             Some("AGOR_INCARNATION" | "AGOR_ATTEMPT" | "AGOR_LAST_EXIT") => false,
+            // A supervisor inside is another one.
+            Some("AGOR_SUPERVISE_NAME" | "AGOR_SUPERVISE_AGENT") => false,
             _ => true,
         })
         .filter_map(|(name, value)| {

@@ -166,8 +166,8 @@ impl Keeper {
             }
         }
         if let Some(child) = self.child {
-            while let Some(stopped) = wait::stop_change(child) {
-                self.report(Report::Stopped(stopped));
+            while let Some(signal) = wait::stop_change(child) {
+                self.report(Report::Stopped(signal));
             }
         }
         self.drain();

@@ -44,8 +44,8 @@ pub(crate) fn peek(pid: Option<i32>) -> Peek {
     }
 }
 
-/// Whether the child was stopped (`Some(true)`) or continued (`Some(false)`) since the last call.
-pub(crate) fn stop_change(pid: i32) -> Option<bool> {
+/// The signal that the child was stopped by since the last call, or 0 when it goes on.
+pub(crate) fn stop_change(pid: i32) -> Option<i32> {
     // SAFETY: as in `peek`; without WEXITED the child's end is not consumed.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -53,7 +53,7 @@ pub(crate) fn stop_change(pid: i32) -> Option<bool> {
         if libc::waitid(libc::P_PID, pid.cast_unsigned(), &raw mut info, flags) != 0 || info.si_pid() == 0 {
             return None;
         }
-        Some(info.si_code == libc::CLD_STOPPED)
+        Some(if info.si_code == libc::CLD_STOPPED { info.si_status() } else { 0 })
     }
 }
 

@@ -4,23 +4,23 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
+use rustix::pty::OpenptFlags;
+
 use crate::support::{World, skip, text};
 
-/// A session leader on a new pseudo-terminal that runs `script`; its output until it ends, and what the test
-/// types when `prompts` show up.
-fn session(world: &World, script: &str, prompts: &[(&str, &[u8])]) -> Option<String> {
+/// A session leader on a new pseudo-terminal that runs `script`.
+fn open_session(world: &World, script: &str) -> Option<(std::process::Child, OwnedFd)> {
     if Command::new("setsid").arg("--version").output().is_err() {
         skip("no setsid");
         return None;
     }
-    let master =
-        rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     rustix::pty::grantpt(&master).unwrap();
     rustix::pty::unlockpt(&master).unwrap();
     let name = rustix::pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let open =
         || -> OwnedFd { std::fs::OpenOptions::new().read(true).write(true).open(&name).unwrap().into() };
-    let mut child = Command::new("setsid")
+    let child = Command::new("setsid")
         .args(["--ctty", "--wait", "bash", "--norc", "-c", script])
         .env("AGOR_DATA_DIR", world.path("data"))
         .env("S", env!("CARGO_BIN_EXE_agor-supervise"))
@@ -30,6 +30,12 @@ fn session(world: &World, script: &str, prompts: &[(&str, &[u8])]) -> Option<Str
         .stderr(open())
         .spawn()
         .unwrap();
+    Some((child, master))
+}
+
+/// What it writes until it ends, while the test types what belongs to the `prompts` that show up.
+fn session(world: &World, script: &str, prompts: &[(&str, &[u8])]) -> Option<String> {
+    let (mut child, master) = open_session(world, script)?;
     let mut terminal = std::fs::File::from(master);
     let mut seen = Vec::new();
     let mut prompts = prompts.iter();
@@ -113,19 +119,34 @@ fn the_terminal_is_the_commands_own_and_comes_back_after_a_crash() {
 }
 
 #[test]
-fn a_closed_terminal_is_a_stop() {
+fn in_the_background_the_terminal_is_left_alone_until_fg() {
     let world = World::new();
-    // The session leader ends and takes the terminal with it.
-    let script = "$S --name t -- sh -c 'echo ready; exec sleep 1000' </dev/null & read x; kill -9 $$";
-    if session(&world, script, &[("ready", b"\n")]).is_none() {
-        return;
-    }
-    // It ran in the background of that session: the hangup may or may not have been sent to it; whatever
-    // it was, status tells the truth.
-    let status = world.status("t");
-    let expected = if status["supervisor"] == "alive" { "healthy" } else { "stopped" };
-    assert_eq!(status["health"], expected, "{status}");
-    if status["supervisor"] == "alive" {
-        world.run(&["stop", "t"]);
+    let script = format!(
+        "set -m; {SANE} $S --name t -- sh -c 'echo ready; read x; echo got $x; exec sleep 1000' & \
+         until $S status t 2>/dev/null | grep -q suspended; do sleep 0.05; done; read y; echo shell $y; fg; \
+         echo rc=$?; {CHECK}"
+    );
+    let keys: &[(&str, &[u8])] =
+        &[("ready", b"to-the-shell\n"), ("shell to-the-shell", b"hello\n"), ("got hello", b"\x03")];
+    let Some(seen) = session(&world, &script, keys) else { return };
+    assert!(seen.contains("rc=130") && seen.contains("terminal is sane"), "{seen}");
+}
+
+#[test]
+fn a_closed_terminal_is_a_stop() {
+    for stdin in ["", "</dev/null"] {
+        let world = World::new();
+        let script = format!("$S --name t -- sh -c 'echo ready; exec sleep 1000' {stdin} >>out");
+        let Some((mut child, master)) = open_session(&world, &script) else { return };
+        world.wait_for("t", "healthy");
+        drop(master);
+        child.wait().unwrap();
+        crate::support::until("it has stopped", || world.status("t")["supervisor"] == "ended");
+        let status = world.status("t");
+        assert_eq!(
+            (&status["health"], status["incarnation"].as_i64()),
+            (&"stopped".into(), Some(1)),
+            "{status}"
+        );
     }
 }
