@@ -11,11 +11,7 @@ use crate::profile::Base;
 use crate::rights::Rights;
 
 const SYSTEM: &str = "system";
-/// Directories, always.
-pub(crate) const TREE: &str = "system directory";
-/// Devices, always.
-pub(crate) const DEVICE: &str = "device";
-const DEVICES_DIR: &str = "devices";
+const DEVICE: &str = "device";
 const TOOLS: &str = "tools on PATH";
 
 /// Where programs and their libraries live. The last ones are links into `/usr` on most systems, and then
@@ -112,7 +108,7 @@ pub(crate) fn grants(base: Base, host: &Host) -> Vec<Grant> {
         let merged = path != "/usr"
             && std::fs::read_link(path).is_ok_and(|to| to.starts_with("usr") || to.starts_with("/usr"));
         if !merged {
-            grants.add(path, Rights::ROX, TREE);
+            grants.add(path, Rights::ROX, SYSTEM);
         }
     }
     match base {
@@ -126,12 +122,11 @@ pub(crate) fn grants(base: Base, host: &Host) -> Vec<Grant> {
         }
         Base::Default => {
             for path in READ {
-                grants.add(path, Rights::RO, TREE);
+                grants.add(path, Rights::RO, SYSTEM);
             }
             resolver(&mut grants);
             for path in DEVICES {
-                let is_dir = matches!(path, "/dev/pts" | "/dev/shm");
-                grants.add(path, Rights::RW, if is_dir { DEVICES_DIR } else { DEVICE });
+                grants.add(path, Rights::RW, DEVICE);
             }
             places(&mut grants, host);
             for dir in &host.path {

@@ -11,7 +11,7 @@ use landlock::{
 };
 
 use crate::error::Error;
-use crate::plan::{Kind, Plan, open, open_path};
+use crate::plan::{Plan, open_path};
 use crate::policy::{Grant, Origin};
 use crate::profile::{NetMode, UnixMode};
 use crate::rights::Rights;
@@ -156,24 +156,23 @@ pub fn judge_without(plan: &Plan, status: &mut Status) {
     status.add("scopes", State::Absent, why());
 }
 
-fn access(rights: Rights, kind: Kind, grant: &Grant, abi: ABI) -> BitFlags<AccessFs> {
+fn access(grant: &Grant, abi: ABI) -> BitFlags<AccessFs> {
+    let Rights { write, execute } = grant.rights;
     let mut access = AccessFs::ReadFile | AccessFs::ReadDir;
-    if rights.execute {
+    if execute {
         access |= AccessFs::Execute;
     }
-    if rights.write {
+    if write {
         // Device nodes can be made by nobody.
         access |= AccessFs::from_write(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
-        if kind != Kind::Device && !grant.path.starts_with("/dev") {
+        // Only what the user names, and what is in /dev, may be a device.
+        if grant.origin != Origin::Flag && !grant.path.starts_with("/dev") {
             access &= !BitFlags::from(AccessFs::IoctlDev);
         }
         // Sockets of others in the temporary directory stay out of reach.
         if matches!(grant.origin, Origin::BuiltIn(why) if why.starts_with("temporary")) {
             access &= !BitFlags::from(AccessFs::ResolveUnix);
         }
-    }
-    if kind != Kind::Directory {
-        access &= AccessFs::from_file(abi);
     }
     access & AccessFs::from_all(abi)
 }
@@ -212,17 +211,10 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
     let mut created = ruleset.create().map_err(failed)?;
     let mut missing = Vec::new();
     for grant in &plan.grants {
-        // What is built in and of a known kind needs no look.
-        let opened = match grant.origin {
-            Origin::BuiltIn(why) if why == crate::base::TREE => {
-                open_path(&grant.path).map(|fd| (fd, Kind::Directory))
-            }
-            Origin::BuiltIn(why) if why == crate::base::DEVICE => {
-                open_path(&grant.path).map(|fd| (fd, Kind::Device))
-            }
-            _ => open(&grant.path),
-        };
-        let (fd, kind) = match opened {
+        // Devices are told by where they are: a look at each path costs as much as its rule. The rights that
+        // only directories have are left out for files by the crate, which looks anyway.
+        let opened = open_path(&grant.path);
+        let fd = match opened {
             Ok(opened) => opened,
             Err(error) if grant.origin == Origin::Flag => {
                 match error.raw_os_error() {
@@ -239,7 +231,7 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
             }
             Err(_) => continue,
         };
-        let access = access(grant.rights, kind, grant, abi) & handled;
+        let access = access(grant, abi) & handled;
         created = created.add_rule(PathBeneath::new(fd, access)).map_err(|error| Error::Path {
             option: grant.rights.option().into(),
             path: grant.path.clone(),
@@ -248,7 +240,7 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
     }
     if handled.contains(AccessFs::ResolveUnix) {
         for path in &policy.unix.paths {
-            let Ok((fd, _)) = open(path) else { continue };
+            let Ok(fd) = open_path(path) else { continue };
             created = created.add_rule(PathBeneath::new(fd, AccessFs::ResolveUnix)).map_err(failed)?;
         }
     }

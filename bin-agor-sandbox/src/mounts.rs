@@ -4,13 +4,14 @@
 //! A protected path becomes a read-only mount of itself, and every directory above it that could be renamed
 //! away, up to the grant, a mount of itself too: the kernel refuses to rename a mount point.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::git::{self, Repository};
 use crate::host::Host;
 use crate::landlock::Support;
 use crate::placeholder;
-use crate::plan::Plan;
+use crate::plan::{Parents, Plan};
 use crate::policy::Origin;
 use crate::profile::UnixMode;
 use crate::rights::Rights;
@@ -77,12 +78,19 @@ struct Planner<'a> {
     roots: Vec<PathBuf>,
     plan: &'a Plan,
     mounts: Vec<Mount>,
+    paths: BTreeSet<PathBuf>,
     findings: Vec<String>,
 }
 
 /// What is to be mounted for `plan`, from the top of the tree downwards, and what deserves a look.
 pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
-    let mut planner = Planner { roots: writable(plan), plan, mounts: Vec::new(), findings: Vec::new() };
+    let mut planner = Planner {
+        roots: writable(plan),
+        plan,
+        mounts: Vec::new(),
+        paths: BTreeSet::new(),
+        findings: Vec::new(),
+    };
     planner.narrowed();
     if plan.policy.protect {
         for (path, origin) in &plan.policy.protected {
@@ -145,7 +153,7 @@ impl Planner<'_> {
     }
 
     fn push(&mut self, path: PathBuf, change: Change, why: &str, vital: bool) {
-        if !self.mounts.iter().any(|mount| mount.path == path) {
+        if self.paths.insert(path.clone()) {
             self.mounts.push(Mount { path, change, why: why.to_owned(), vital });
         }
     }
@@ -167,8 +175,9 @@ impl Planner<'_> {
             .filter(|grant| grant.origin == Origin::Flag && !grant.rights.write)
             .map(|grant| grant.path.clone())
             .collect();
+        let mut parents = Parents::default();
         for path in flags {
-            let Ok(real) = std::fs::canonicalize(&path) else { continue };
+            let Some(real) = parents.real(&path) else { continue };
             if self.writable(&real) && !already_read_only(&real) {
                 self.push(real, Change::ReadOnly, "read-only below a read-write grant", true);
             }
@@ -307,7 +316,9 @@ impl Planner<'_> {
         if run.is_dir() && !crate::namespace::is_stash(run) {
             let below = |path: &PathBuf| path.starts_with(run) && path != run;
             let mut keep: Vec<PathBuf> = Vec::new();
-            let granted = self.plan.grants.iter().map(|grant| &grant.path);
+            // By name first: with thousands of grants, following each would take longer than all the rest.
+            let leads = |path: &&PathBuf| path.starts_with("/run") || path.starts_with("/var/run");
+            let granted = self.plan.grants.iter().map(|grant| &grant.path).filter(leads);
             for path in granted.chain(allowed) {
                 let Ok(real) = std::fs::canonicalize(path) else { continue };
                 if below(&real) && !keep.iter().any(|known| real.starts_with(known)) {
@@ -330,16 +341,22 @@ impl Planner<'_> {
             .filter(|grant| {
                 grant.rights.write && !temporary(&grant.origin) && !grant.path.starts_with("/dev")
             })
-            .filter_map(|grant| std::fs::canonicalize(&grant.path).ok())
+            .map(|grant| grant.path.clone())
             .collect();
         for path in sockets::reachable() {
             let kept =
                 allowed.iter().any(|known| std::fs::canonicalize(known).is_ok_and(|known| known == path));
-            if kept || path.starts_with(run) || own.iter().any(|root| path.starts_with(root)) {
+            if kept || path.starts_with(run) || self.owned(&own, &path) {
                 continue;
             }
             self.push(path, Change::Hidden { directory: false }, "socket of another program", false);
         }
+    }
+
+    fn owned(&self, own: &[PathBuf], path: &Path) -> bool {
+        own.iter().any(|root| {
+            path.starts_with(root) || std::fs::canonicalize(root).is_ok_and(|root| path.starts_with(root))
+        })
     }
 
     /// Pins everything between a grant and what is protected in it.

@@ -60,7 +60,7 @@ pub fn open(path: &Path) -> io::Result<(OwnedFd, Kind)> {
 impl Plan {
     /// Looks at the host, changes nothing on it.
     pub fn new(policy: Policy, host: &Host) -> Result<Plan, Error> {
-        let mut merged = Merged::new(base::grants(policy.base, host));
+        let mut merged = Merged::new(base::grants(policy.base, host), policy.grants.len());
         let mut findings = Vec::new();
         if let (Some(cwd), crate::profile::Base::Default) = (&host.cwd, policy.base)
             && host.holds_home(cwd)
@@ -128,38 +128,75 @@ impl Plan {
 
     /// The paths that may be written below, without links.
     pub fn writable(&self) -> Vec<PathBuf> {
-        let mut roots: Vec<PathBuf> = Vec::new();
-        for grant in self.grants.iter().filter(|grant| grant.rights.write) {
-            if grant.path.starts_with("/dev") {
-                continue;
-            }
-            if let Ok(real) = std::fs::canonicalize(&grant.path)
-                && !roots.contains(&real)
-            {
-                roots.push(real);
-            }
-        }
+        let mut parents = Parents::default();
+        let mut roots: Vec<PathBuf> = self
+            .grants
+            .iter()
+            .filter(|grant| grant.rights.write && !grant.path.starts_with("/dev"))
+            .filter_map(|grant| parents.real(&grant.path))
+            .collect();
+        roots.sort();
+        roots.dedup();
         roots
+    }
+}
+
+/// `realpath` for many paths: what several have in common is resolved once.
+#[derive(Default)]
+pub(crate) struct Parents {
+    last: Option<(PathBuf, PathBuf)>,
+}
+
+impl Parents {
+    /// The path without links, if it exists.
+    pub(crate) fn real(&mut self, path: &Path) -> Option<PathBuf> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return std::fs::canonicalize(path).ok();
+        };
+        if self.last.as_ref().is_none_or(|(known, _)| known != parent) {
+            self.last = Some((parent.to_path_buf(), std::fs::canonicalize(parent).ok()?));
+        }
+        let full = self.last.as_ref()?.1.join(name);
+        match rustix::fs::readlinkat(rustix::fs::CWD, &full, Vec::with_capacity(64)) {
+            // Not a link: it is what it says.
+            Err(rustix::io::Errno::INVAL) => Some(full),
+            Ok(_) => std::fs::canonicalize(&full).ok(),
+            Err(_) => None,
+        }
     }
 }
 
 /// Grants, and where each path's are among them: there may be thousands.
 struct Merged {
     grants: Vec<Grant>,
-    at: HashMap<PathBuf, Vec<usize>>,
+    /// Only for many: for a few, looking at each costs less than making this.
+    at: Option<HashMap<PathBuf, Vec<usize>>>,
 }
 
+/// From how many on.
+const MANY: usize = 64;
+
 impl Merged {
-    fn new(grants: Vec<Grant>) -> Merged {
-        let mut at: HashMap<PathBuf, Vec<usize>> = HashMap::new();
-        for (index, grant) in grants.iter().enumerate() {
-            at.entry(grant.path.clone()).or_default().push(index);
-        }
+    fn new(grants: Vec<Grant>, more: usize) -> Merged {
+        let at = (more > MANY).then(|| {
+            let mut at: HashMap<PathBuf, Vec<usize>> = HashMap::with_capacity(grants.len() + more);
+            for (index, grant) in grants.iter().enumerate() {
+                at.entry(grant.path.clone()).or_default().push(index);
+            }
+            at
+        });
         Merged { grants, at }
     }
 
+    fn same_path(&self, path: &Path) -> Vec<usize> {
+        match &self.at {
+            Some(at) => at.get(path).cloned().unwrap_or_default(),
+            None => (0..self.grants.len()).filter(|index| self.grants[*index].path == path).collect(),
+        }
+    }
+
     fn add(&mut self, grant: &Grant, findings: &mut Vec<String>) {
-        let same_path = self.at.entry(grant.path.clone()).or_default();
+        let same_path = self.same_path(&grant.path);
         if grant.origin == Origin::Flag
             && let Some(at) = same_path.first()
         {
@@ -179,7 +216,9 @@ impl Merged {
             return;
         }
         if !same_path.iter().any(|index| self.grants[*index] == *grant) {
-            same_path.push(self.grants.len());
+            if let Some(at) = &mut self.at {
+                at.entry(grant.path.clone()).or_default().push(self.grants.len());
+            }
             self.grants.push(grant.clone());
         }
     }
@@ -196,7 +235,7 @@ mod tests {
     #[test]
     fn a_flag_narrows_a_profile_and_adds_to_a_flag() {
         let mut findings = Vec::new();
-        let mut merged = Merged::new(vec![grant("/p", Rights::RWX, Origin::BuiltIn("project"))]);
+        let mut merged = Merged::new(vec![grant("/p", Rights::RWX, Origin::BuiltIn("project"))], 0);
         merged.add(&grant("/p", Rights::RO, Origin::Flag), &mut findings);
         assert_eq!(merged.grants[0].rights, Rights::RO);
         merged.add(&grant("/p", Rights::RW, Origin::Flag), &mut findings);
