@@ -23,6 +23,8 @@ use crate::sys::paced::{self, paced};
 
 /// The part of the stall budget that copying the rest may take, by the last PASSIVE's measure.
 const COPY_SHARE: f64 = 0.3;
+/// The same in the second half of the deadline, when the disk seems to be no faster.
+const LATE_COPY_SHARE: f64 = 0.6;
 /// A WAL that has grown by less than this while TRUNCATE waited is always copied.
 const SMALL_GROWTH: u64 = 256 * 1024;
 
@@ -125,11 +127,10 @@ impl Pass<'_> {
         let path = self.report.database.clone();
         let give_up = Instant::now() + self.manners.deadline;
         // A first read: it finds a damaged file, and rebuilds the index where nobody has the file open.
-        let end = self.control.end();
-        let patient = end.map_or(give_up, |end| end.min(give_up));
+        let control = self.control.clone();
         self.conn.busy_handler(Some(move |_| {
             std::thread::sleep(Duration::from_millis(1));
-            Instant::now() < patient
+            Instant::now() < give_up && !control.is_over()
         }))?;
         let managed = litestream::has_tables(&self.conn)? || litestream::has_directory(&files::real(&path));
         let passive_only = match self.manners.mode {
@@ -189,7 +190,12 @@ impl Pass<'_> {
                 .iter()
                 .any(|one| one.held.is_some_and(|held| held > self.manners.stall_budget / 2));
             let now = Instant::now();
-            if !passive_only && !row.is_refused() && !stuck && now >= next_try && self.is_small(row.rest()) {
+            if !passive_only
+                && !row.is_refused()
+                && !stuck
+                && now >= next_try
+                && self.is_small(row.rest(), give_up)
+            {
                 let free = self.report.in_the_way.is_empty();
                 let Some(after) = self.empty(path, give_up)? else { continue };
                 if after.busy == 0 {
@@ -251,11 +257,13 @@ impl Pass<'_> {
         Ok(row)
     }
 
-    /// Whether `rest` frames can be copied within the budget.
-    fn is_small(&self, rest: u32) -> bool {
+    /// Whether `rest` frames can be copied within the budget; with room to spare while there is time.
+    fn is_small(&self, rest: u32, give_up: Instant) -> bool {
         let Some((frames, time)) = self.cost.filter(|_| rest > 0) else { return rest < 64 };
         let scale = (f64::from(rest) / f64::from(frames)).max(1.0);
-        time.mul_f64(scale) <= self.manners.stall_budget.mul_f64(COPY_SHARE)
+        let late = give_up.saturating_duration_since(Instant::now()) < self.manners.deadline / 2;
+        let share = if late { LATE_COPY_SHARE } else { COPY_SHARE };
+        time.mul_f64(scale) <= self.manners.stall_budget.mul_f64(share)
     }
 
     /// TRUNCATE; `None` when it was cut short for the writers' sake.

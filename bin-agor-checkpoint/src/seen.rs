@@ -56,15 +56,23 @@ impl Seen {
     }
 }
 
+/// Who is seen for this long is more than a passer-by.
+const STAYS: Duration = Duration::from_millis(50);
+
 /// Of `holders`, those that keep a pass over a log of `frames` frames, `moved` of them in the main file,
-/// from emptying it: its readers; or, where there are none, whoever holds another lock.
+/// from emptying it: its readers, and of them only those that stay, if any does (writers read too, for a
+/// moment); or, where there are none, whoever holds another lock.
 pub(crate) fn blockers(holders: Vec<InTheWay>, moved: u32, frames: u32) -> Vec<InTheWay> {
     let reads = |one: &InTheWay| match one.holder.slot {
         Slot::Read(0) => moved < frames,
         Slot::Read(_) => true,
         _ => false,
     };
-    let (readers, others): (Vec<_>, Vec<_>) = holders.into_iter().partition(reads);
+    let stays = |one: &InTheWay| one.held.is_some_and(|held| held >= STAYS);
+    let (mut readers, others): (Vec<_>, Vec<_>) = holders.into_iter().partition(reads);
+    if readers.iter().any(stays) {
+        readers.retain(stays);
+    }
     if !readers.is_empty() {
         return readers;
     }
@@ -91,6 +99,9 @@ mod tests {
         let slots = |found: Vec<InTheWay>| found.iter().map(|one| one.holder.slot).collect::<Vec<_>>();
         assert_eq!(slots(blockers(all(), 1, 2)), [Slot::Read(0), Slot::Read(2)]);
         assert_eq!(slots(blockers(all(), 2, 2)), [Slot::Read(2)]);
+        let mut mixed = all();
+        mixed[2].held = Some(Duration::from_secs(1));
+        assert_eq!(slots(blockers(mixed, 1, 2)), [Slot::Read(2)]);
         assert_eq!(slots(blockers(vec![one(Slot::Write), one(Slot::Read(0))], 2, 2)), [Slot::Write]);
     }
 }

@@ -45,13 +45,16 @@ pub(crate) fn record(span: &Span, report: &Report, trigger: &'static str) {
     let database = report.database.display().to_string();
     let _in = span.enter();
     match report.outcome {
-        Outcome::Truncated | Outcome::Nothing | Outcome::Copied | Outcome::Missing => {
-            tracing::debug!(database, outcome, trigger, wal_bytes = report.wal_bytes_after, "checkpoint");
+        Outcome::Nothing | Outcome::Missing => {
+            tracing::debug!(database, outcome, trigger, "checkpoint");
+        }
+        Outcome::Truncated | Outcome::Copied => {
+            tracing::info!(database, outcome, trigger, wal_bytes = report.wal_bytes_after, "checkpoint");
         }
         _ => {
             let error = report.error.as_ref().map(|error| agor_common::error::one_line(error));
             telemetry::set_error(span, outcome, error.as_deref().unwrap_or(outcome));
-            tracing::debug!(database, outcome, trigger, pid, error, "checkpoint");
+            tracing::info!(database, outcome, trigger, pid, error, "checkpoint");
         }
     }
     let attributes = [("database", database.as_str())];
