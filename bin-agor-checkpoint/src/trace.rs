@@ -45,11 +45,9 @@ pub(crate) fn record(span: &Span, report: &Report, trigger: &'static str) {
     let database = report.database.display().to_string();
     let _in = span.enter();
     match report.outcome {
-        Outcome::Nothing | Outcome::Missing => {
-            tracing::debug!(database, outcome, trigger, "checkpoint");
-        }
-        Outcome::Truncated | Outcome::Copied => {
-            tracing::info!(database, outcome, trigger, wal_bytes = report.wal_bytes_after, "checkpoint");
+        // stdout has said it already; the span and the metrics say it to the collector.
+        Outcome::Truncated | Outcome::Nothing | Outcome::Copied | Outcome::Missing => {
+            tracing::debug!(database, outcome, trigger, wal_bytes = report.wal_bytes_after, "checkpoint");
         }
         _ => {
             let error = report.error.as_ref().map(|error| agor_common::error::one_line(error));

@@ -254,7 +254,7 @@ fn a_read_only_place_is_said_and_left_alone() {
     let place = Place::new();
     place.wal("a.db", 5);
     fs::create_dir(place.path("m")).unwrap();
-    let script = "mount -t tmpfs none m; cp a.db a.db-wal m; mount -o remount,ro m
+    let script = "mount -t tmpfs none m; cp a.db a.db-wal m; mount -o remount,bind,ro m
         ls m; code=0; $TOOL m/a.db || code=$?; echo code $code; ls m";
     let Some(output) = with_mounts(&place, script) else { return };
     let said = text(&output.stdout);

@@ -279,7 +279,7 @@ fn a_read_only_mount_is_said_and_left_alone() {
         .args(if root { &["-m"][..] } else { &["-r", "-m"] })
         .args(["sh", "-euc"])
         .arg(
-            "mount -t tmpfs none m; cp a.db m; mount -o remount,ro m; echo mounted
+            "mount -t tmpfs none m; cp a.db m; mount -o remount,bind,ro m; echo mounted
              $TESTS --exact role --nocapture --test-threads=1; ls m",
         )
         .current_dir(dir.path())
