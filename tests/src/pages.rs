@@ -1,8 +1,8 @@
 //! The generated parts of the manual and the completions, from the tools' argument definitions.
 //!
 //! A tool's page is NAME, SYNOPSIS, DESCRIPTION, OPTIONS and COMMANDS from clap, then the hand-written sections
-//! of `man/parts/TOOL.roff`. Pages of no tool (`agor.7`, `agor.toml.5`) are written by hand whole, and so is the
-//! protocol, `man/parts/agor-relay.7.roff`, which only gets its title here.
+//! of `man/parts/TOOL.roff`. `agor.7` and `agor-relay.7` are hand-written parts that get their titles here, and
+//! `agor.toml.5` is written by hand whole.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -266,5 +266,8 @@ pub fn generated(top: &Path) -> std::io::Result<Vec<(PathBuf, String)>> {
         files.push((dir.join(format!("_{name}")), completions::zsh(&command, profiles)));
         files.push((dir.join(format!("{name}.fish")), completions::fish(&command, profiles)));
     }
+    files.push((top.join("man/agor-relay.7"), title("AGOR-RELAY", 7) + &part("agor-relay.7")?));
+    let tour = part("agor.7")?.replace(".\\\" telemetry.roff\n", &part("telemetry")?);
+    files.push((top.join("man/agor.7"), title("AGOR", 7) + &tour));
     Ok(files)
 }
