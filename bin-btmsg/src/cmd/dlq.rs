@@ -298,6 +298,15 @@ fn purge(app: &mut App, ids: &[String], all: bool, filter: &Letters, dry_run: bo
                          WHERE id = ?1 AND redriven_ms IS NULL AND purged_ms IS NULL",
                     )?
                     .execute(params![id, time::now_ms()])?;
+                    // Its words leave the search index too, unless a living message has the same text.
+                    tx.prepare_cached(
+                        "DELETE FROM messages_fts WHERE rowid = (
+                             SELECT seq FROM dead_letter_queue AS gone WHERE id = ?1
+                             AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.seq = gone.seq)
+                             AND NOT EXISTS (SELECT 1 FROM dead_letter_queue AS other
+                                 WHERE other.seq = gone.seq AND other.purged_ms IS NULL))",
+                    )?
+                    .execute([id])?;
                 }
                 app::audit(tx, &speaker, "purge", &json!({ "letters": chunk }))?;
                 Ok(())

@@ -160,6 +160,8 @@ fn purging_deletes_the_text_and_keeps_the_row() {
     assert_eq!(world.json(&["dlq", "purge", "--all", "--dry-run"])["purged"].as_array().unwrap().len(), 1);
     world.ok(&["dlq", "purge", "--all"]);
     assert_eq!(world.text("SELECT content FROM dead_letter_queue"), "");
+    let indexed = "SELECT count(*) FROM messages_fts WHERE messages_fts MATCH 'secret'";
+    assert_eq!(world.number(indexed), 0);
     assert!(world.ok(&["dlq", "list"]).contains("purged"));
     world.ok(&["--as", "bob", "heartbeat"]);
     assert!(world.inbox("bob").is_empty());
