@@ -97,8 +97,7 @@ pub(crate) fn add_rules(rules: &mut Vec<Rule>) {
         let number = u32::try_from(*call).expect("system call numbers are small");
         let cases = match how {
             How::Open { flags, .. } => {
-                let bit = libc::O_PATH as u32;
-                vec![(vec![Test { arg: *flags, mask: bit, value: bit }], Verdict::Allow)]
+                vec![(vec![Test::Any { arg: *flags, bits: libc::O_PATH as u32 }], Verdict::Allow)]
             }
             _ => Vec::new(),
         };

@@ -147,8 +147,10 @@ impl Policy {
         let resolved = profile::resolve(&name, &settings.profile)?;
         let mut policy = Policy::from_profile(&resolved, host)?;
         policy.config = loaded.path;
-        let required = std::env::var_os("AGOR_SANDBOX_REQUIRE")
-            .is_some_and(|value| !matches!(value.as_bytes(), b"" | b"0" | b"false" | b"no" | b"off"));
+        let required = std::env::var_os("AGOR_SANDBOX_REQUIRE").is_some_and(|value| {
+            let value = value.to_ascii_lowercase();
+            !["", "0", "n", "no", "f", "false", "off"].iter().any(|falsy| value == OsStr::new(falsy))
+        });
         policy.require = settings.require || required;
         policy.add_flags(args, host)?;
         Ok(policy)

@@ -33,15 +33,25 @@ impl Verdict {
     }
 }
 
-/// A test of one argument's lower 32 bits: `(arg & mask) == value`.
+/// A test of the lower 32 bits of an argument (0 to 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Test {
-    /// Argument 0 to 5.
-    pub arg: u8,
-    /// Which bits.
-    pub mask: u32,
-    /// What they are compared with.
-    pub value: u32,
+pub enum Test {
+    /// `(arg & mask) == value`
+    Equal {
+        /// Which argument.
+        arg: u8,
+        /// Which bits.
+        mask: u32,
+        /// What they are compared with.
+        value: u32,
+    },
+    /// `(arg & bits) != 0`
+    Any {
+        /// Which argument.
+        arg: u8,
+        /// Which bits.
+        bits: u32,
+    },
 }
 
 /// For one system call: the first case whose tests all hold decides, else the last verdict.
@@ -117,16 +127,11 @@ fn always(call: i64, verdict: Verdict) -> Rule {
 }
 
 fn equal(arg: u8, value: i32) -> Test {
-    Test { arg, mask: u32::MAX, value: value as u32 }
+    Test::Equal { arg, mask: u32::MAX, value: value as u32 }
 }
 
-/// Any of several bits: one case for each, since a case asks for all of its tests.
 fn any_bit(call: i64, arg: u8, bits: u32, verdict: Verdict) -> Rule {
-    let cases = (0..32)
-        .map(|at| 1 << at)
-        .filter(|bit| bits & bit != 0)
-        .map(|bit| (vec![Test { arg, mask: bit, value: bit }], verdict))
-        .collect();
+    let cases = vec![(vec![Test::Any { arg, bits }], verdict)];
     Rule { number: number(call), cases, otherwise: Verdict::Allow }
 }
 
@@ -189,7 +194,7 @@ fn socket(policy: &Policy) -> Option<Rule> {
             cases.push((vec![equal(0, libc::AF_UNIX)], Verdict::Allow));
         }
         if policy.net.mode == NetMode::Ports {
-            let stream = Test { arg: 1, mask: 0xf, value: libc::SOCK_STREAM as u32 };
+            let stream = Test::Equal { arg: 1, mask: 0xf, value: libc::SOCK_STREAM as u32 };
             for family in [libc::AF_INET, libc::AF_INET6] {
                 for protocol in [0, libc::IPPROTO_TCP] {
                     cases.push((vec![equal(0, family), stream, equal(2, protocol)], Verdict::Allow));
@@ -213,6 +218,7 @@ const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
 const JUMP_EQUAL: u16 = 0x15;
 const JUMP_AT_LEAST: u16 = 0x35;
+const JUMP_ANY: u16 = 0x45;
 const JUMP: u16 = 0x05;
 const RETURN: u16 = 0x06;
 
@@ -245,11 +251,19 @@ fn block(rule: &Rule) -> Vec<sock_filter> {
         let mut case = vec![statement(RETURN, verdict.code())];
         for test in tests.iter().rev() {
             let skip = short(case.len());
-            case.insert(0, jump(JUMP_EQUAL, test.value, 0, skip));
-            if test.mask != u32::MAX {
-                case.insert(0, statement(AND, test.mask));
+            match *test {
+                Test::Equal { arg, mask, value } => {
+                    case.insert(0, jump(JUMP_EQUAL, value, 0, skip));
+                    if mask != u32::MAX {
+                        case.insert(0, statement(AND, mask));
+                    }
+                    case.insert(0, statement(LOAD, argument(arg)));
+                }
+                Test::Any { arg, bits } => {
+                    case.insert(0, jump(JUMP_ANY, bits, 0, skip));
+                    case.insert(0, statement(LOAD, argument(arg)));
+                }
             }
-            case.insert(0, statement(LOAD, argument(test.arg)));
         }
         out.extend(case);
     }
@@ -323,6 +337,7 @@ mod tests {
                 JUMP => at += step.k as usize,
                 JUMP_EQUAL => at += usize::from(if acc == step.k { step.jt } else { step.jf }),
                 JUMP_AT_LEAST => at += usize::from(if acc >= step.k { step.jt } else { step.jf }),
+                JUMP_ANY => at += usize::from(if acc & step.k != 0 { step.jt } else { step.jf }),
                 RETURN => return step.k,
                 code => panic!("{code}"),
             }
