@@ -86,6 +86,32 @@ fn nothing_survives_in_a_pid_namespace() {
 }
 
 #[test]
+fn supervisor_and_keeper_killed_together() {
+    // In a PID namespace nothing is left; in a cgroup the next supervisor of the name ends it.
+    for (isolate, mark) in [("pid", "86666."), ("cgroup", "86777.")] {
+        let world = World::new();
+        if world.run(&["--isolate", isolate, "--", "true"]).status.code() != Some(0) {
+            skip(&format!("no isolation by {isolate} here"));
+            continue;
+        }
+        let script = family(mark, &format!("exec sleep {mark}5"));
+        let mut supervisor =
+            world.start(&["--name", "both", "--isolate", isolate, "--", "sh", "-c", &script]);
+        assert_eq!(supervisor.line(), "up");
+        let keeper = children_of(supervisor.pid())[0];
+        supervisor.signal(Signal::STOP);
+        kill(keeper, Signal::KILL);
+        supervisor.signal(Signal::KILL);
+        supervisor.wait();
+        if isolate == "cgroup" {
+            let next = world.run(&["--name", "both", "--isolate", isolate, "--", "true"]);
+            assert_eq!(next.status.code(), Some(0), "{}", text(&next.stderr));
+        }
+        until("nothing survives", || survivors(mark).is_empty());
+    }
+}
+
+#[test]
 fn the_keeper_killed_is_a_crash_and_no_more() {
     let world = World::new();
     let mark = "86444.";
