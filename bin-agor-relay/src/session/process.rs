@@ -222,9 +222,12 @@ impl Session {
                 Ok(0) => break,
                 Ok(n) => {
                     chunker.feed(&buffer[..n], |data, partial| self.push_output(stream, data, partial));
-                    // One process that floods must not keep the others, or a stop, from their turn.
                     if n == buffer.len() {
+                        // One process that floods must not keep the others, or a stop, from their turn.
                         tokio::task::yield_now().await;
+                    } else if !self.is_pty() {
+                        // A short read has emptied the pipe (epoll(7)): no need to be told so by another read.
+                        guard.clear_ready();
                     }
                 }
                 Err(Errno::AGAIN) => guard.clear_ready(),

@@ -1,0 +1,162 @@
+//! Two machines: two network namespaces with a cable between them that is cut and delayed.
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers between them")]
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{Place, Server};
+
+/// The namespaces; removed when dropped.
+struct Cable {
+    here: String,
+    there: String,
+}
+
+fn ip(words: &[&str]) -> bool {
+    Command::new("ip").args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+impl Cable {
+    fn new() -> Option<Cable> {
+        let id = std::process::id();
+        let cable = Cable { here: format!("agor-a{id}"), there: format!("agor-b{id}") };
+        let (a, b) = (cable.here.as_str(), cable.there.as_str());
+        let made = ip(&["netns", "add", a])
+            && ip(&["netns", "add", b])
+            && ip(&["-n", a, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", b])
+            && ip(&["-n", a, "addr", "add", "10.83.0.1/24", "dev", "wire"])
+            && ip(&["-n", b, "addr", "add", "10.83.0.2/24", "dev", "wire"])
+            && [a, b].iter().all(|ns| {
+                ip(&["-n", ns, "link", "set", "wire", "up"]) && ip(&["-n", ns, "link", "set", "lo", "up"])
+            });
+        made.then_some(cable)
+    }
+
+    fn cut(&self, cut: bool) {
+        assert!(ip(&["-n", &self.here, "link", "set", "wire", if cut { "down" } else { "up" }]));
+    }
+
+    /// A command inside one of the namespaces.
+    fn inside(&self, there: bool, command: &Command) -> Command {
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", if there { &self.there } else { &self.here }]);
+        inside
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(command.get_current_dir().unwrap());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(key, value),
+                None => inside.env_remove(key),
+            };
+        }
+        inside
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.here]);
+        ip(&["netns", "del", &self.there]);
+    }
+}
+
+#[test]
+fn a_cut_and_a_slow_cable_lose_and_repeat_nothing() {
+    let Some(cable) = Cable::new() else {
+        return common::skip("network namespaces need root and ip(8)");
+    };
+    let delay = [
+        "netns",
+        "exec",
+        &cable.here,
+        "tc",
+        "qdisc",
+        "add",
+        "dev",
+        "wire",
+        "root",
+        "netem",
+        "delay",
+        "20ms",
+        "5ms",
+    ];
+    if !ip(&delay) {
+        println!("no netem in this kernel: the cable is cut, but not slow");
+    }
+    let place = Place::new();
+    let server =
+        Server::start_with(place, true, &["--ping", "300ms", "--listen", "10.83.0.1"], &["cat"], |command| {
+            // The helper's own --listen is for one machine.
+            let args: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+            let at = args.iter().rposition(|arg| arg == "--listen").unwrap();
+            let mut own = Command::new(command.get_program());
+            own.args(args.iter().enumerate().filter(|(n, _)| *n != at && *n != at + 1).map(|(_, arg)| arg));
+            own.current_dir(command.get_current_dir().unwrap());
+            for (key, value) in command.get_envs() {
+                if let Some(value) = value {
+                    own.env(key, value);
+                }
+            }
+            let log = std::fs::File::create(command.get_current_dir().unwrap().join("log")).unwrap();
+            *command = cable.inside(false, &own);
+            command.stderr(log).stdin(Stdio::null());
+        });
+    let mut connect = server.place.relay();
+    connect.args(["connect", &format!("wss://10.83.0.1:{}", server.port), "--token-file", "token"]);
+    connect.args([
+        "--pin",
+        &server.place.pin,
+        "--ping",
+        "300ms",
+        "--timeout",
+        "2s",
+        "--replies",
+        "20000",
+        "--linger",
+        "forever",
+    ]);
+    let mut child = cable
+        .inside(true, &connect)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        for n in 0..20_000 {
+            writeln!(stdin, "{n} {:0100}", n * 3).unwrap();
+            if n % 100 == 0 {
+                std::thread::sleep(Duration::from_millis(15));
+            }
+        }
+    });
+    let lines = std::thread::scope(|scope| {
+        let output = child.stdout.take().unwrap();
+        let reader = scope.spawn(move || {
+            let mut n = 0;
+            for line in BufReader::new(output).lines() {
+                assert_eq!(line.unwrap(), format!("{n} {:0100}", n * 3));
+                n += 1;
+            }
+            n
+        });
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(400));
+            cable.cut(true);
+            std::thread::sleep(Duration::from_millis(900));
+            cable.cut(false);
+        }
+        reader.join().unwrap()
+    });
+    writer.join().unwrap();
+    assert_eq!(lines, 20_000);
+    assert_eq!(common::wait(&mut child), Some(0));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(said.contains("connection lost"), "the cable was never noticed to be cut: {said}");
+}
