@@ -499,20 +499,22 @@ impl Run {
 
 /// Makes the tmpfs at `dir` as small as what it holds, or as large as it was.
 fn resize(dir: &Path, full: Option<()>) -> bool {
-    let size = match full {
-        None => "50%".to_owned(),
-        Some(()) => match rustix::fs::statvfs(dir) {
-            // A block to spare is one that a writer may still get: none is left.
-            Ok(stat) => format!("{}", (stat.f_blocks - stat.f_bfree).max(1) * stat.f_frsize),
-            Err(_) => return false,
-        },
-    };
-    std::process::Command::new("mount")
-        .args(["-o", &format!("remount,size={size}")])
-        .arg(dir)
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    // It is refused where somebody wrote more in between.
+    (0..20).any(|_| {
+        let size = match full {
+            None => "50%".to_owned(),
+            Some(()) => match rustix::fs::statvfs(dir) {
+                Ok(stat) => format!("{}", (stat.f_blocks - stat.f_bfree).max(1) * stat.f_frsize),
+                Err(_) => return false,
+            },
+        };
+        std::process::Command::new("mount")
+            .args(["-o", &format!("remount,size={size}")])
+            .arg(dir)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    })
 }
 
 /// What `agor-supervise status --json` says.

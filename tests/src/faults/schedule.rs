@@ -6,8 +6,10 @@ use std::time::Duration;
 /// A kind of process in the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The supervisor of `worker`, or its keeper: any process of that name.
+    /// The supervisor of `worker`, or of `coder`.
     Supervisor,
+    /// The keeper between one of them and its agent.
+    Keeper,
     /// The supervised, sandboxed agent itself.
     Agent,
     /// A program that sends in a loop.
@@ -28,8 +30,9 @@ pub enum Target {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Target; 9] = [
+    pub const ALL: [Target; 10] = [
         Target::Supervisor,
+        Target::Keeper,
         Target::Agent,
         Target::Sender,
         Target::Send,
@@ -44,6 +47,7 @@ impl Target {
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Target::Supervisor => &["agor-supervise"],
+            Target::Keeper => &["agor-keeper"],
             Target::Agent => &["agor-fault-actor", "agent"],
             Target::Sender => &["agor-fault-actor", "sender"],
             Target::Send => &["btmsg", "send"],
