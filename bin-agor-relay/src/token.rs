@@ -108,7 +108,7 @@ pub(crate) struct Hash([u8; 32]);
 impl Hash {
     pub(crate) fn parse(text: &str) -> Option<Hash> {
         let hex = text.strip_prefix("sha256:")?;
-        if hex.len() != 64 || !hex.is_ascii() {
+        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
         let mut bytes = [0u8; 32];

@@ -14,7 +14,11 @@ pub fn batch_line(line: &[u8]) {
             assert!(draft.body.len() as u64 <= most, "{} bytes", draft.body.len());
             assert!((-1..=2).contains(&draft.priority));
             assert!(draft.ttl_ms.is_none_or(|ms| ms >= 0) && draft.delay_ms.is_none_or(|ms| ms >= 0));
-            assert!(draft.max_deliveries.is_none_or(|n| n >= 1), "{:?} deliveries", draft.max_deliveries);
+            assert!(
+                draft.max_deliveries.is_none_or(|n| (1..=1000).contains(&n)),
+                "{:?} deliveries",
+                draft.max_deliveries
+            );
         }
         Err(error) => {
             let said = agor_common::error::one_line(&error);

@@ -77,6 +77,10 @@ pub fn sandbox_args(data: &[u8]) {
         let _ = agor_sandbox::rlimit::Limit::parse_flag(word);
     }
     let Ok(args) = agor_sandbox::args::Args::parse(words.iter().cloned()) else { return };
+    if args.options.iter().any(|(_, value)| value.as_bytes().starts_with(b"-")) {
+        // As getopt_long(3) does it, the word after `--rw` is its value whatever it looks like; clap asks for `=`.
+        return;
+    }
     let with_name = std::iter::once(OsString::from("agor-sandbox")).chain(words.iter().cloned());
     if let Err(error) = agor_sandbox::command().try_get_matches_from(with_name) {
         // Values are clap's to check only where clap parses at all; their shape is what is compared.

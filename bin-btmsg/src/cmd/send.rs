@@ -410,6 +410,9 @@ pub(crate) fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>)
     draft.dedup_key = line.dedup_key.clone().or(draft.dedup_key);
     draft.max_deliveries = line.max_deliveries.or(draft.max_deliveries);
     draft.traceparent = line.meta.as_ref().and_then(Meta::parent).map(|parent| parent.to_string());
+    if draft.max_deliveries.is_some_and(|n| !(1..=1000).contains(&n)) {
+        return Err(Error::Data("max_deliveries: it must be 1 to 1000".into()));
+    }
     let bytes = match line.encoding.as_deref() {
         None => line.text.clone().into_bytes(),
         Some("base64") => base64::engine::general_purpose::STANDARD
