@@ -32,7 +32,12 @@ pub(crate) fn exec_failure(candidates: &[PathBuf], program: &str, errno: i32) ->
     let there = candidates.iter().find(|path| path.exists());
     let why = std::io::Error::from_raw_os_error(errno).to_string();
     let why = why.split(" (os error").next().unwrap_or(&why);
+    // A directory of PATH that may not be searched is no denial of the program, which is in none.
+    let searched = !program.contains('/') && there.is_none();
     match (errno, there) {
+        (libc::EACCES, None) if searched => {
+            (127, format!("cannot execute {program}: No such file or directory"))
+        }
         (libc::ENOENT | libc::ENOTDIR, None) => (127, format!("cannot execute {program}: {why}")),
         (libc::ENOENT | libc::ENOTDIR, Some(path)) => {
             let interpreter = interpreter(path).unwrap_or_else(|| "its dynamic loader".into());
@@ -123,6 +128,8 @@ mod tests {
         assert_eq!(code, 126);
         assert!(why.ends_with("its interpreter /no/such/thing does not exist"), "{why}");
         assert_eq!(exec_failure(&[dir.path().join("t")], "t", libc::ENOENT).0, 127);
+        assert_eq!(exec_failure(&[dir.path().join("t")], "t", libc::EACCES).0, 127);
+        assert_eq!(exec_failure(&[dir.path().join("t")], "/x/t", libc::EACCES).0, 126);
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub(crate) struct Target {
     pub(crate) run_id: String,
     /// The agent.
     pub(crate) agent: Option<String>,
+    /// The run of a supervisor of this name that was lost, as it described itself last: perhaps it did not
+    /// live to record that.
+    pub(crate) lost: Option<Box<Supervised>>,
     /// Gets a count for every answer.
     pub(crate) wake: OwnedFd,
 }
@@ -236,6 +239,19 @@ impl Worker {
             let sqlite = |error| DbError::from_sqlite(&path, error);
             db.write(|tx| {
                 if !self.closed_lost {
+                    if let Some(lost) = &self.target.lost
+                        && lost.incarnation > 0
+                    {
+                        sessions::incarnation_started(
+                            tx,
+                            (name, &lost.run_id),
+                            lost.incarnation,
+                            lost.attempt,
+                            lost.child.as_ref().map(|child| child.pid),
+                            lost.child_since_ms.unwrap_or(lost.started_ms),
+                        )
+                        .map_err(sqlite)?;
+                    }
                     sessions::close_lost(tx, name, run_id, time::now_ms()).map_err(sqlite)?;
                 }
                 for event in &self.events {

@@ -77,6 +77,8 @@ pub(crate) struct Engine {
     out: Option<Pump>,
     err: Option<Pump>,
     recorder: Option<Recorder>,
+    /// The last run of a predecessor that was killed.
+    lost: Option<Box<Supervised>>,
     backlog: Vec<Note>,
     hooks: Hooks,
     terminal: Option<Terminal>,

@@ -43,11 +43,8 @@ impl Engine {
         let failed =
             || Health::Failed { attempts: attempt, last_error: self.run.error.clone().unwrap_or_default() };
         match self.state.phase {
-            Phase::Idle => Health::Healthy,
-            Phase::Starting { .. } if attempt == 0 && !rule.ready && self.run.incarnation <= 1 => {
-                Health::Healthy
-            }
-            Phase::Starting { .. } => restarting(time::now_ms()),
+            // Healthy is what is up, and not what is about to be.
+            Phase::Idle | Phase::Starting { .. } => restarting(time::now_ms()),
             Phase::Up { .. } | Phase::Ending { cause: Cause::Stop, .. } => Health::Healthy,
             Phase::Ending { .. } => restarting(time::now_ms()),
             Phase::Backoff { until } => {

@@ -183,6 +183,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         out,
         err,
         recorder: None,
+        lost: lost.map(|state| Box::new(state.run)),
         backlog: Vec::new(),
         terminal,
         foreground: false,
@@ -296,6 +297,7 @@ impl Engine {
                 name: self.config.name.clone(),
                 run_id: self.run.run_id.clone(),
                 agent: self.config.agent.clone(),
+                lost: self.lost.take(),
                 wake,
             })
         });

@@ -70,6 +70,17 @@ impl World {
         self.json(&["status", name, "--json"])
     }
 
+    /// The command's process, once this incarnation is known to be up: it may have spoken before that.
+    pub(crate) fn pid(&self, name: &str, incarnation: u64) -> i32 {
+        let mut pid = None;
+        until("its pid is known", || {
+            let status = self.status(name);
+            pid = status["pid"].as_i64().filter(|_| status["incarnation"] == incarnation);
+            pid.is_some()
+        });
+        pid.unwrap().try_into().unwrap()
+    }
+
     /// Waits with `status --wait`.
     pub(crate) fn wait_for(&self, name: &str, health: &str) {
         let output = self.run(&["status", name, "--wait", health, "--timeout", "60s"]);

@@ -9,11 +9,11 @@ use crate::process::Identity;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Health {
-    /// Up (and READY, where that was asked for), or just being started for the first time.
+    /// Up (and READY, where that was asked for).
     Healthy,
-    /// It ended unexpectedly and will be, or is being, started again.
+    /// It is being started, or ended unexpectedly and will be started again.
     Restarting {
-        /// The attempt that comes next, or is under way, from 1.
+        /// The attempt that comes next, or is under way, from 1; 0 for a first or a wanted start.
         attempt: u32,
         /// When it is due, milliseconds since the Unix epoch.
         next_retry_ms: i64,
