@@ -244,7 +244,7 @@ pub fn coloured(line: &str, row: Option<&Row>) -> String {
 
 /// The rows as a table.
 pub fn table(rows: &[Row], width: Option<u16>) -> String {
-    let cells = rows
+    let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
             let beat = row.presence.age_ms.map_or("-".to_owned(), |age| {
@@ -269,7 +269,7 @@ pub fn table(rows: &[Row], width: Option<u16>) -> String {
         .collect();
     show::table(
         &["AGENT", "STATE", "SCORE", "HEARTBEAT", "SUPERVISED", "UNREAD", "DEAD", "WHY"],
-        cells,
+        &cells,
         width,
     )
 }

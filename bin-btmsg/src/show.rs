@@ -155,7 +155,7 @@ pub fn letter_preview(letter: &Letter, max: usize) -> String {
 }
 
 /// A table without lines; the last column takes what is left of a terminal.
-pub fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+pub fn table(header: &[&str], rows: &[Vec<String>], width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
@@ -225,15 +225,15 @@ mod tests {
         let header = ["AGENT", "STATE", "WHY"];
         let row =
             |why: &str| vec![vec!["an-agent-with-a-very-long-name".to_owned(), "crashed".into(), why.into()]];
-        let wide = table(&header, row("it was killed"), Some(80));
+        let wide = table(&header, &row("it was killed"), Some(80));
         assert!(wide.contains("an-agent-with-a-very-long-name"), "{wide}");
-        let narrow = table(&header, row("it was killed by the kernel"), Some(60));
+        let narrow = table(&header, &row("it was killed by the kernel"), Some(60));
         assert!(
             narrow.contains("it was killed by the kernel") && narrow.contains("an-agent-with-a-"),
             "{narrow}"
         );
         assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
-        let piped = table(&header, row(&"why ".repeat(50)), None);
+        let piped = table(&header, &row(&"why ".repeat(50)), None);
         assert!(!piped.contains('…'), "{piped}");
     }
 
@@ -241,7 +241,7 @@ mod tests {
     fn ids_stay_whole() {
         let rows =
             vec![vec!["01a208b5-4818-709d-a7f2-5ab66146e581".into(), "boss".into(), "hello".repeat(20)]];
-        let narrow = table(&["ID", "FROM", "MESSAGE"], rows, Some(60));
+        let narrow = table(&["ID", "FROM", "MESSAGE"], &rows, Some(60));
         assert!(narrow.contains("01a208b5-4818-709d-a7f2-5ab66146e581"), "{narrow}");
     }
 }

@@ -1,5 +1,6 @@
 //! Leases and acknowledgements against a model, under a virtual clock: whatever readers do and whenever,
 //! nobody gets what another holds, nobody gets what was acknowledged, and only the latest holder settles.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, too, end a test by panicking")]
 
 use agor_common::db::{Db, Options};
 use btmsg::receive::{Action, lease, settle};

@@ -131,7 +131,7 @@ pub fn list(app: &mut App, args: &cli::Agents) -> Done<Exit> {
         app.object(&json!({ "agents": agents }))?;
         return Ok(Exit::OK);
     }
-    let rows = all
+    let rows: Vec<Vec<String>> = all
         .iter()
         .map(|presence| {
             let agent = &presence.agent;
@@ -146,7 +146,7 @@ pub fn list(app: &mut App, args: &cli::Agents) -> Done<Exit> {
         })
         .collect();
     let width = show::width(&app.out);
-    app.line(show::table(&["ID", "NAME", "ROLE", "GROUP", "TIER", "STATUS"], rows, width))?;
+    app.line(show::table(&["ID", "NAME", "ROLE", "GROUP", "TIER", "STATUS"], &rows, width))?;
     Ok(Exit::OK)
 }
 

@@ -132,7 +132,7 @@ fn list(app: &mut App) -> Done<Exit> {
         app.object(&json!({ "channels": objects }))?;
     } else if !rows.is_empty() {
         let width = show::width(&app.out);
-        app.line(show::table(&["ID", "NAME", "GROUP", "MEMBERS"], rows, width))?;
+        app.line(show::table(&["ID", "NAME", "GROUP", "MEMBERS"], &rows, width))?;
     }
     Ok(Exit::OK)
 }

@@ -35,10 +35,10 @@ pub fn list(app: &mut App, args: &cli::Contacts) -> Done<Exit> {
             .collect();
         app.object(&json!({ "agent": agent.id, "contacts": contacts }))?;
     } else {
-        let rows =
+        let rows: Vec<Vec<String>> =
             reached.into_iter().map(|other| vec![other.id, other.name, other.role, other.group]).collect();
         let width = show::width(&app.out);
-        app.line(show::table(&["ID", "NAME", "ROLE", "GROUP"], rows, width))?;
+        app.line(show::table(&["ID", "NAME", "ROLE", "GROUP"], &rows, width))?;
     }
     Ok(Exit::OK)
 }

@@ -61,7 +61,7 @@ fn list(app: &mut App, filter: &Letters, waiting: bool, limit: u32) -> Done<Exit
         return Ok(Exit::OK);
     }
     let now = time::now_ms();
-    let rows = found
+    let rows: Vec<Vec<String>> = found
         .iter()
         .map(|letter| {
             vec![
@@ -76,7 +76,7 @@ fn list(app: &mut App, filter: &Letters, waiting: bool, limit: u32) -> Done<Exit
         })
         .collect();
     let width = show::width(&app.out);
-    app.line(show::table(&["LETTER", "STATE", "FROM", "TO", "REASON", "SINCE", "MESSAGE"], rows, width))?;
+    app.line(show::table(&["LETTER", "STATE", "FROM", "TO", "REASON", "SINCE", "MESSAGE"], &rows, width))?;
     Ok(Exit::OK)
 }
 

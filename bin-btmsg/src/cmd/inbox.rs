@@ -74,7 +74,7 @@ pub fn inbox(app: &mut App, args: &cli::Inbox) -> Done<Exit> {
 
 /// Messages as a table.
 pub fn listing(app: &App, messages: &[Message], now: i64) -> String {
-    let rows = messages
+    let rows: Vec<Vec<String>> = messages
         .iter()
         .map(|message| {
             let mut flags = Vec::new();
@@ -94,7 +94,7 @@ pub fn listing(app: &App, messages: &[Message], now: i64) -> String {
             ]
         })
         .collect();
-    show::table(&["ID", "FROM", "TO", "SENT", "", "MESSAGE"], rows, show::width(&app.out))
+    show::table(&["ID", "FROM", "TO", "SENT", "", "MESSAGE"], &rows, show::width(&app.out))
 }
 
 /// A message's place in the order: priority, seq, rowid.

@@ -79,7 +79,7 @@ pub fn stats(app: &mut App) -> Done<Exit> {
     }
     let mut rows = Vec::new();
     flatten("", &body, &mut rows);
-    app.line(show::table(&["WHAT", "NUMBER"], rows, None))?;
+    app.line(show::table(&["WHAT", "NUMBER"], &rows, None))?;
     Ok(Exit::OK)
 }
 
@@ -390,7 +390,7 @@ pub fn status(app: &mut App, args: &cli::Status) -> Done<Exit> {
             "messages:  {} ({} unread), dead letters: {} waiting",
             body["messages"]["total"], body["messages"]["unread"], body["dead_letters"]["waiting"]
         ))?;
-        let cells = rows
+        let cells: Vec<Vec<String>> = rows
             .iter()
             .map(|row| {
                 vec![
@@ -403,7 +403,7 @@ pub fn status(app: &mut App, args: &cli::Status) -> Done<Exit> {
             })
             .collect();
         let width = show::width(&app.out);
-        app.line(show::table(&["AGENT", "ROLE", "STATE", "UNREAD", "DEAD"], cells, width))?;
+        app.line(show::table(&["AGENT", "ROLE", "STATE", "UNREAD", "DEAD"], &cells, width))?;
     }
     if problems.is_empty() {
         return Ok(Exit::OK);
