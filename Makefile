@@ -24,8 +24,9 @@ test: ## everything: format, lints, docs, scripts, manual, all tests
 bench: build ## every tool beside its peers, one table
 	@AGOR_BIN="$(CURDIR)/$(OUT)/bin" tests/bench/run
 
-soak: build ## the pipeline under random faults for SECONDS (default 3600); SEED=n replays
-	@AGOR_BIN="$(CURDIR)/$(OUT)/bin" AGOR_FAULT_SECONDS="$(or $(SECONDS),3600)" $(if $(SEED),AGOR_FAULT_SEED="$(SEED)") \
+soak: ## the pipeline under random faults for SECONDS (default 3600); SEED=n replays
+	@"$(CARGO)" build --quiet --locked --workspace --bins
+	@AGOR_FAULT_SECONDS="$(or $(SECONDS),3600)" $(if $(SEED),AGOR_FAULT_SEED="$(SEED)") \
 		"$(CARGO)" test --locked --package agor-tests --test pipeline_faults -- --nocapture
 
 pages: ## write the generated parts: manual pages and completions

@@ -51,7 +51,7 @@ fn nothing_is_lost_under_random_faults() {
         skip("no file system of its own (not root, or no mounts): no full disk and no read-only directory");
     }
     if faults::pipeline::faketime().is_none() {
-        skip("libfaketime is not installed: no clock steps");
+        skip("libfaketime is not installed, or the programs are static: no clock steps");
     }
     eprintln!("fault injection: AGOR_FAULT_SEED={seed} AGOR_FAULT_SECONDS={}", length.as_secs());
     let options = Options { seed, length, own_disk, verbose: number("AGOR_FAULT_VERBOSE") == Some(1) };

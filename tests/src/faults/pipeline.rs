@@ -80,8 +80,11 @@ pub struct Pipeline {
     closing: Arc<AtomicBool>,
 }
 
-/// The preload library that steps a program's wall clock, where it is installed.
+/// The preload library that steps a program's wall clock, where it is installed and our programs are linked
+/// dynamically: it does nothing to a static one.
 pub fn faketime() -> Option<PathBuf> {
+    let program = std::fs::read(bin_dir().join("btmsg")).ok()?;
+    program[..program.len().min(4096)].windows(3).any(|word| word == b"/ld").then_some(())?;
     let arch = std::env::consts::ARCH;
     [
         format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketime.so.1"),
