@@ -108,6 +108,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         #[test]
         fn nothing_is_lost_or_reordered(parts in prop::collection::vec(prop::collection::vec(
             prop_oneof![Just(b'\n'), any::<u8>()], 0..200), 0..40)) {
