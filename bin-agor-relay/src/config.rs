@@ -1,7 +1,7 @@
 //! Settings: the `[relay]` table, and the checked value that the server runs on.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::cli::{Alone, Serve, TlsMin, TokenSource};
 use crate::error::Error;
 use crate::protocol::DEFAULT_SESSION;
+use crate::session::program;
 use crate::throttle::Limit;
 use crate::token::{Grant, Hash, Scope, Secret};
 use crate::{TOOL, sys};
@@ -444,7 +445,8 @@ fn spec(name: &str, table: &SessionTable, limits: &Limits) -> Result<Spec, Error
         return Err(Error::setup(format!("relay.session.{name}: supervise needs restart"), ""));
     }
     if let Some(sandbox) = &table.sandbox {
-        argv.push("agor-sandbox".into());
+        // Resolved here: agor-supervise looks for it in PATH only, and it may stand beside this program.
+        argv.push(program(OsStr::new("agor-sandbox")).to_string_lossy().into_owned());
         let mut option = |flag: &str, value: &String| argv.extend([flag.to_owned(), value.clone()]);
         sandbox.profile.iter().for_each(|value| option("--profile", value));
         sandbox.rw.iter().for_each(|value| option("--rw", value));

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 pub(crate) use input::Ticket;
-pub(crate) use process::command;
+pub(crate) use process::{command, program};
 pub(crate) use stop::Graces;
 
 use crate::TOOL;
