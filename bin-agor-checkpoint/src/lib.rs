@@ -1,8 +1,8 @@
 //! Keeps the write-ahead logs of the shared databases small, and says the truth about it.
 //!
 //! A WAL grows until a checkpoint has moved its frames into the database *and* nobody reads or writes
-//! through it at that moment. This tool does one such pass ([`pass`]), or one every so often
-//! ([`cmd::watch`]), and reports what the pragma's row says, never more.
+//! through it at that moment. This tool does one such pass (`pass`), or one every so often
+//! (`cmd::watch`), and reports what the pragma's row says, never more.
 //!
 //! It must never create a database, change its journal mode, or hold up a writer for longer than the
 //! stall budget.

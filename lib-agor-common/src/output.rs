@@ -1,6 +1,6 @@
 //! The one way to write: data to stdout, everything else to stderr.
 //!
-//! `println!` panics on a closed pipe; [`Out`] turns it into [`Closed`], which a tool ends with exit 0.
+//! `println!` panics on a closed pipe; [`Out`] turns it into [`OutError::Closed`], which a tool ends with exit 0.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
