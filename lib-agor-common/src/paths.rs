@@ -194,8 +194,7 @@ mod tests {
             xdg_data_home: get("XDG_DATA_HOME"),
             xdg_runtime_dir: get("XDG_RUNTIME_DIR"),
             xdg_config_home: get("XDG_CONFIG_HOME"),
-            // Under cron and in some units HOME is not set; the user database knows it too.
-            home: get("HOME").or_else(|| std::env::home_dir().map(PathBuf::into_os_string)),
+            home: get("HOME"),
         }
     }
 
