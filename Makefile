@@ -7,7 +7,7 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 OUT     := target/agor
 TOOLS   := agor-supervise agor-sandbox btmsg agor-checkpoint agor-relay
 
-.PHONY: help build demo test bench pages install uninstall deb deb-check tour clean
+.PHONY: help build demo test bench soak pages install uninstall deb deb-check tour clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14

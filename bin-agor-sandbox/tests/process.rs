@@ -242,6 +242,9 @@ fn hard_links_are_found_and_profiles_extend() {
     let sandbox = Sandbox::new();
     let outside = sandbox.file("out/f", "x");
     std::fs::hard_link(&outside, sandbox.path("work/alias")).unwrap();
+    // A repository of its own: the one around this checkout is granted too, and a local clone's objects
+    // are hard links by the hundred.
+    sandbox.file("work/.git/HEAD", "ref: refs/heads/main\n");
     let ran = sandbox.run(["--check", "--", "true"]);
     assert!(ran.stderr.contains("alias has 1 more name(s) outside"), "{ran:?}");
     let config = sandbox.file(
