@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Map
 use crate::{Exit, Failure, paths};
 
 /// The tables that the file may have.
-pub const TABLES: [&str; 6] = ["supervise", "sandbox", "btmsg", "checkpoint", "relay", "telemetry"];
+pub const TABLES: [&str; 5] = ["supervise", "sandbox", "btmsg", "checkpoint", "relay"];
 
 /// Why the configuration was refused. Always exit 78.
 #[derive(Debug, thiserror::Error)]

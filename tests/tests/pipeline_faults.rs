@@ -1,7 +1,7 @@
 //! The whole pipeline under random faults; see `agor_tests::faults`.
 //!
-//! `AGOR_FAULT_SEED` replays a schedule (1 without it; any where a duration is given), `AGOR_FAULT_SECONDS` sets how long faults go on (`make soak` sets
-//! it to hours), `AGOR_FAULT_VERBOSE=1` prints every event.
+//! `AGOR_FAULT_SEED` replays a schedule (1 without it; any where a duration is given), `AGOR_FAULT_SECONDS`
+//! sets how long faults go on (`make soak` sets it to hours), `AGOR_FAULT_VERBOSE=1` prints every event.
 
 use std::path::Path;
 use std::process::Command;

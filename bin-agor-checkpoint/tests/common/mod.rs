@@ -192,6 +192,8 @@ pub(crate) fn play() {
                 fill(&conn, 1);
                 worst = worst.max(start.elapsed());
                 count += 1;
+                // Without a pause one writer starves the other: SQLite's back-off sleeps while it commits again.
+                std::thread::sleep(std::time::Duration::from_millis(2));
             }
             say(&format!("{count} {}", worst.as_millis()));
         }

@@ -207,8 +207,8 @@ impl Presence {
     /// In words: `stopped: asked to`, `stalled: no heartbeat for 16 min`.
     pub fn why(&self) -> Option<String> {
         let reason = |word: &str| match &self.agent.state_reason {
-            Some(reason) => format!("{word}: {reason}"),
-            None => word.to_owned(),
+            Some(reason) if reason != word => format!("{word}: {reason}"),
+            _ => word.to_owned(),
         };
         Some(match self.offline? {
             Offline::Stopped => reason("stopped"),
