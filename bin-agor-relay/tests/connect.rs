@@ -474,3 +474,98 @@ fn a_suspended_client_comes_back() {
     drop(stdin);
     assert_eq!(common::wait(&mut child), Some(0));
 }
+
+/// Passes everything on; of the first connection what the client says after the upgrade only once it is told to.
+fn late_proxy(target: u16) -> (u16, std::sync::mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (release, mut held) = {
+        let (release, held) = std::sync::mpsc::channel();
+        (release, Some(held))
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, held) = (client.unwrap(), held.take());
+            let mut server = TcpStream::connect(("127.0.0.1", target)).unwrap();
+            let (mut to_client, mut from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_server, &mut to_client);
+            });
+            std::thread::spawn(move || {
+                if let Some(held) = held {
+                    let mut head = Vec::new();
+                    let mut byte = [0];
+                    while !head.ends_with(b"\r\n\r\n") {
+                        client.read_exact(&mut byte).unwrap();
+                        head.push(byte[0]);
+                    }
+                    server.write_all(&head).unwrap();
+                    held.recv().unwrap();
+                }
+                let _ = std::io::copy(&mut client, &mut server);
+            });
+        }
+    });
+    (port, release)
+}
+
+#[test]
+fn an_abandoned_connection_that_speaks_up_late_ends_nothing() {
+    let server = Server::plain(&[], &["cat"]);
+    let (port, release) = late_proxy(server.port);
+    let mut child = server
+        .connect_to(port, &["--ping", "200ms", "--replies", "2", "--linger", "forever"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    stdin.write_all(b"one\n").unwrap();
+    stdout.read_line(&mut lines).unwrap();
+    // The hello of the first connection comes after that of the second, and takes its place.
+    release.send(()).unwrap();
+    server.wait_log("4000");
+    stdin.write_all(b"two\n").unwrap();
+    stdout.read_line(&mut lines).unwrap();
+    assert_eq!(lines, "one\ntwo\n");
+    drop(stdin);
+    assert_eq!(common::wait(&mut child), Some(0));
+}
+
+#[test]
+fn a_slow_link_is_not_taken_for_a_silent_one() {
+    let server = Server::plain(&[], &["cat"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = server.port;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let client = client.unwrap();
+            let relay = TcpStream::connect(("127.0.0.1", target)).unwrap();
+            let mut up = (client.try_clone().unwrap(), relay.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut up.0, &mut up.1));
+            let (mut from, mut to) = (relay, client);
+            std::thread::spawn(move || {
+                // 50 bytes a millisecond: one event of 64 KiB takes longer than two pings.
+                let mut block = [0; 500];
+                while let Ok(n @ 1..) = from.read(&mut block) {
+                    if to.write_all(&block[..n]).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            });
+        }
+    });
+    let line = format!("{}\n", "x".repeat(65_000));
+    let options = ["--ping", "200ms", "--replies", "1", "--linger", "forever"];
+    let out = run(&mut server.connect_to(port, &options), line.as_bytes());
+    assert!(out.status.success() && out.stdout == line.as_bytes(), "{}", stderr(&out));
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "{}", stderr(&out));
+}

@@ -1,6 +1,7 @@
 //! One connection of the client: TCP, TLS, upgrade, then messages in both directions at once.
 
 use std::collections::VecDeque;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
@@ -38,6 +39,39 @@ pub(super) struct Target {
 trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
+/// The byte stream below the messages, with a count of what came.
+struct Counted {
+    inner: Box<dyn Io>,
+    read: u64,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.read += (buf.filled().len() - before) as u64;
+        poll
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
 /// Why there is no connection.
 pub(super) enum Failed {
     /// It may work later.
@@ -52,7 +86,7 @@ fn later(authority: &str, why: impl std::fmt::Display) -> Failed {
 
 /// A connection.
 pub(super) struct Link {
-    ws: WebSocketStream<Box<dyn Io>>,
+    ws: WebSocketStream<Counted>,
     /// Goes ahead of the rest.
     pub(super) urgent: VecDeque<Utf8Bytes>,
     pub(super) queue: VecDeque<Utf8Bytes>,
@@ -76,7 +110,7 @@ impl Target {
             .map_err(|error| later(authority, error))?;
         // Latency over packing: a refusal of the option only costs speed.
         let _ = tcp.set_nodelay(true);
-        let stream: Box<dyn Io> = match &self.tls {
+        let inner: Box<dyn Io> = match &self.tls {
             None => Box::new(tcp),
             Some((config, seen)) => {
                 let name = ServerName::try_from(self.host.clone()).map_err(|_| {
@@ -108,6 +142,7 @@ impl Target {
             .write_buffer_size(64 << 10)
             .max_message_size(Some(16 << 20))
             .max_frame_size(Some(16 << 20));
+        let stream = Counted { inner, read: 0 };
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
             Ok((ws, _)) => Ok(Link {
                 ws,
@@ -131,7 +166,7 @@ fn announce_first_use(authority: &str, seen: &Seen) {
     }
 }
 
-fn tls_failure(authority: &str, error: &std::io::Error, seen: &Seen) -> Failed {
+fn tls_failure(authority: &str, error: &io::Error, seen: &Seen) -> Failed {
     let refusal = seen.lock().ok().and_then(|seen| seen.refusal.clone());
     if let Some(why) = refusal {
         return Failed::Never(Error::Identity {
@@ -182,6 +217,11 @@ pub(super) enum Came {
 }
 
 impl Link {
+    /// Bytes that have come so far.
+    pub(super) fn read(&self) -> u64 {
+        self.ws.get_ref().read
+    }
+
     /// Sends what waits and, if `read`, returns what comes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Came> {
         if let Err(error) = self.poll_write(cx) {

@@ -266,8 +266,13 @@ impl Session {
         }
     }
 
-    /// From now on output waits for `client`, which has everything up to `acked`.
-    pub(crate) fn hold_for(&self, client: &Rc<Client>, acked: u64) {
+    /// From now on output waits for `client`, which has been sent everything up to `sent`. What it has
+    /// acknowledged before counts where that is less: the rest may still be on its way to a disk or a reader, and a
+    /// client that is killed then comes back for it.
+    pub(crate) fn hold_for(&self, client: &Rc<Client>, sent: u64) {
+        let before =
+            self.holder.borrow().as_ref().filter(|old| Rc::ptr_eq(&old.client, client)).map(|old| old.acked);
+        let acked = before.map_or(sent, |acked| acked.min(sent));
         *self.holder.borrow_mut() = Some(Holder { client: client.clone(), acked, moved: Instant::now() });
         self.room.notify_waiters();
     }
