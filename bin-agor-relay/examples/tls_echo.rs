@@ -2,6 +2,8 @@
 //! and counts lines.
 //!
 //!     tls_echo serve CERT KEY                         prints its port, echoes every message
+//!     tls_echo floor CERT KEY                         the same by way of a process `cat`, with blocking pipes: the
+//!                                                     least that any relay to a process can cost
 //!     tls_echo rtt URL PIN-LESS-MODE TOKEN N          p50 and p99 of N round trips, in microseconds
 //!
 //! `rtt` speaks to the echo (`echo`) or to a session `cat` behind agor-relay (`relay`) or agor-relay's raw
@@ -65,7 +67,32 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-async fn serve(cert: &str, key: &str) -> Result<(), Failure> {
+/// A process `cat`, written to and read from without an event loop between.
+struct Cat {
+    stdin: std::process::ChildStdin,
+    stdout: std::process::ChildStdout,
+    buffer: Vec<u8>,
+}
+
+impl Cat {
+    fn start() -> std::io::Result<Cat> {
+        use std::process::{Command, Stdio};
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let missing = || std::io::Error::other("a pipe is missing");
+        let stdin = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        Ok(Cat { stdin, stdout, buffer: vec![0; 64 << 10] })
+    }
+
+    fn pass(&mut self, bytes: &[u8]) -> std::io::Result<String> {
+        use std::io::{Read as _, Write as _};
+        self.stdin.write_all(bytes)?;
+        let n = self.stdout.read(&mut self.buffer)?;
+        Ok(String::from_utf8_lossy(&self.buffer[..n]).into_owned())
+    }
+}
+
+async fn serve(cert: &str, key: &str, through_cat: bool) -> Result<(), Failure> {
     let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
     let config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
@@ -81,6 +108,22 @@ async fn serve(cert: &str, key: &str) -> Result<(), Failure> {
         tokio::spawn(async move {
             let Ok(tls) = acceptor.accept(tcp).await else { return };
             let Ok(mut ws) = tokio_tungstenite::accept_async(tls).await else { return };
+            if through_cat {
+                let Ok(mut cat) = Cat::start() else { return };
+                while let Some(Ok(message)) = ws.next().await {
+                    let Ok(text) = message
+                        .to_text()
+                        .map_err(drop)
+                        .and_then(|text| cat.pass(text.as_bytes()).map_err(drop))
+                    else {
+                        return;
+                    };
+                    if ws.send(Message::text(text)).await.is_err() {
+                        return;
+                    }
+                }
+                return;
+            }
             while let Some(Ok(message)) = ws.next().await {
                 if (message.is_text() || message.is_binary()) && ws.send(message).await.is_err() {
                     return;
@@ -157,9 +200,10 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match args.as_slice() {
-            ["serve", cert, key] => serve(cert, key).await,
+            ["serve", cert, key] => serve(cert, key, false).await,
+            ["floor", cert, key] => serve(cert, key, true).await,
             ["rtt", url, mode, token, count] => rtt(url, mode, token, count.parse()?).await,
-            _ => Err("tls_echo serve CERT KEY | rtt URL echo|relay|line TOKEN N".into()),
+            _ => Err("tls_echo serve|floor CERT KEY | rtt URL echo|relay|line TOKEN N".into()),
         }
     })
 }

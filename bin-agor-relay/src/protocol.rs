@@ -204,6 +204,19 @@ pub(crate) fn error(id: Option<&str>, Refusal(code, message): &Refusal) -> Strin
     out
 }
 
+/// `event`, an object, with the trace that it belongs to.
+pub(crate) fn in_trace(mut event: String, traceparent: Option<&str>) -> String {
+    if let Some(traceparent) = traceparent
+        && event.ends_with('}')
+    {
+        event.pop();
+        event.push_str(",\"_meta\":{\"traceparent\":");
+        push_json_str(&mut event, traceparent);
+        event.push_str("}}");
+    }
+    event
+}
+
 /// An event as a client reads it; fields that it does not use are skipped.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Event<'a> {

@@ -139,6 +139,45 @@ fn an_allowed_origin_passes() {
 }
 
 #[test]
+fn a_page_of_an_allowed_origin_brings_its_token_as_a_subprotocol() {
+    use base64::Engine as _;
+    let server = Server::plain(&["--allow-origin", "https://ui.example", "--max-failures", "100"], &["cat"]);
+    let encode = |token: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token);
+    let ask = |origin: &str, protocols: &str, more: &str| {
+        let mut tcp = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let protocols = format!("Sec-WebSocket-Protocol: {protocols}\r\n");
+        tcp.write_all(get("/", &format!("{origin}{protocols}{more}{UPGRADE}{KEY}")).as_bytes()).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            tcp.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    };
+    let good = format!("agor-relay, agor-relay.bearer.{}", encode(TOKEN));
+    let origin = "Origin: https://ui.example\r\n";
+    let answer = ask(origin, &good, "");
+    assert_eq!(code(&answer), 101);
+    assert!(answer.contains("sec-websocket-protocol: agor-relay\r\n"), "{answer}");
+    // Not for anything that is not a page, nor for a page from elsewhere, nor beside another token.
+    assert_eq!(code(&ask("", &good, "")), 401);
+    assert_eq!(code(&ask("Origin: https://other.example\r\n", &good, "")), 403);
+    assert_eq!(code(&ask(origin, &good, &auth())), 400);
+    let bad = [
+        "agor-relay.bearer.",
+        "agor-relay.bearer.%%",
+        "agor-relay",
+        "agor-relay.bearer.d3Jvbmctd3Jvbmctd3Jvbmc",
+    ];
+    for protocols in bad {
+        assert_eq!(code(&ask(origin, protocols, "")), 401, "{protocols}");
+    }
+    assert!(!server.log().contains(&encode(TOKEN)), "{}", server.log());
+}
+
+#[test]
 fn a_slow_header_is_cut_by_the_total_deadline_and_an_endless_one_by_its_size() {
     let server = Server::plain(&["--handshake-timeout", "700ms"], &["cat"]);
     let began = Instant::now();

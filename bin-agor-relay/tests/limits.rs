@@ -266,3 +266,41 @@ fn out_of_descriptors_it_waits_and_serves_on() {
     drop(idle);
     eventually("new ones are served again", || Client::open(server.port, TOKEN).is_ok());
 }
+
+#[test]
+fn a_clock_that_is_set_by_a_day_drops_nobody() {
+    let arch = std::env::consts::ARCH;
+    let library = format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketime.so.1");
+    let program = std::fs::read(common::RELAY).unwrap();
+    if !std::path::Path::new(&library).exists() || !program[..4096].windows(3).any(|word| word == b"/ld") {
+        return common::skip("libfaketime is not installed, or the relay is static");
+    }
+    let place = common::Place::new();
+    let clock = place.write("clock", "+0");
+    let server = Server::start_with(place, false, &["--ping", "300ms"], &["cat"], |command| {
+        command.env("LD_PRELOAD", &library).env("FAKETIME_TIMESTAMP_FILE", &clock);
+        // A step of the wall clock, as an operator or a time server makes it.
+        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    });
+    let mut client = server.client();
+    client.ok("session_attach", "default", &json!({ "write": true, "hold": true }));
+    for (step, days) in [("+1d", 1), ("-1d", -1), ("+0", 0)] {
+        std::fs::write(&clock, step).unwrap();
+        let began = std::time::Instant::now();
+        // Longer than two pings, in which a silent peer would be cut.
+        while began.elapsed() < Duration::from_millis(900) {
+            client.ok("session_write", "default", &json!({ "data": "x\n" }));
+            assert_eq!(client.output(2), b"x\n");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        // The relay does live in that time.
+        client.ok("session_restart", "default", &json!({ "eof_s": 1 }));
+        let exit = client.events_to("exit").pop().unwrap();
+        let here = agor_common::time::now_ms() + days * 86_400_000;
+        let there = agor_common::time::parse_ms(exit["time"].as_str().unwrap()).unwrap();
+        assert!((here - there).abs() < 3_600_000, "{step}: {exit}");
+        eventually("it runs again", || {
+            client.ok("session_list", "default", &json!({}))["sessions"][0]["state"] == "running"
+        });
+    }
+}

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Client, Server, TOKEN, data, eventually, schema};
 use serde_json::{Value, json};
 
@@ -98,6 +100,30 @@ fn a_command_is_executed_once() {
 }
 
 #[test]
+fn an_answer_is_in_the_trace_of_its_command() {
+    let server = Server::plain(NONE, &["cat"]);
+    let mut client = server.client();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let names = r#"{"client":"0123456789abcdef"}"#;
+    for (id, kind, payload) in [
+        (1, "ping", "{}"),
+        (2, "hello", names),
+        (3, "session_list", "{}"),
+        (4, "nonsense", "{}"),
+        (5, "session_write", r#"{"data":"x"}"#),
+    ] {
+        let command = format!(
+            r#"{{"id":{id},"type":"{kind}","payload":{payload},"_meta":{{"traceparent":"{trace}"}}}}"#
+        );
+        client.send_text(&command);
+        assert_eq!(client.answer(&json!(id))["_meta"]["traceparent"], trace, "{kind}");
+    }
+    // None, and one that is none, is not made up.
+    client.send_text(r#"{"id":6,"type":"ping","_meta":{"traceparent":"nonsense","other":1}}"#);
+    assert_eq!(client.answer(&json!(6)).get("_meta"), None);
+}
+
+#[test]
 fn a_client_with_a_name_gets_its_answers_again_on_another_connection() {
     let server = Server::plain(NONE, &["cat"]);
     let hello = json!({"client": "0123456789abcdef"});
@@ -139,6 +165,38 @@ fn attach_replays_from_where_it_is_told_and_names_what_is_lost() {
     assert_eq!(gap["to"], first - 1);
     assert!(gap["bytes"].as_u64().unwrap() > 100_000, "{gap}");
     assert_eq!(early.output(1).len(), 2001);
+}
+
+#[test]
+fn what_a_client_was_sent_and_has_not_acknowledged_is_kept_over_its_connections() {
+    let options = ["--ring", "64K", "--stall", "0s"];
+    let server = Server::plain(&options, &["sh", "-c", "read go; seq 1 200000; read end"]);
+    let attach = |from: u64, ids: u64| {
+        let mut client = server.client();
+        // The ids of one client, over all its connections.
+        client.next = ids;
+        client.ok("hello", "default", &json!({ "client": "a-client-with-a-name" }));
+        client.ok("session_attach", "default", &json!({ "write": true, "hold": true, "from": from }));
+        client
+    };
+    let mut client = attach(1, 100);
+    client.ok("session_write", "default", &json!({ "data": "go\n" }));
+    let first = client.events_to("output").pop().unwrap();
+    assert_eq!(first["seq"], 1);
+    drop(client);
+    // It has not said that the first event arrived: it may have been killed with it in hand.
+    let mut client = attach(2, 200);
+    let mut last = json!(null);
+    eventually("the session waits", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let next = client.ok("session_list", "default", &json!({}))["sessions"][0]["next_seq"].clone();
+        std::mem::replace(&mut last, next.clone()) == next
+    });
+    drop(client);
+    let mut client = attach(1, 300);
+    let again = client.event();
+    let again = if again["type"] == "state_sync" { client.event() } else { again };
+    assert!(again == first, "{} from {}", again["type"], again["from"]);
 }
 
 #[test]

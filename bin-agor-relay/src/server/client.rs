@@ -154,25 +154,34 @@ impl Client {
 pub(crate) struct Reply {
     pub(crate) client: Rc<Client>,
     pub(crate) id: String,
+    /// The trace that the command belongs to, if it said so: the answer says it too.
+    pub(crate) trace: Option<String>,
 }
 
 impl Reply {
+    fn finish(self, answer: String, patiently: bool) {
+        let answer = protocol::in_trace(answer, self.trace.as_deref());
+        self.client.finish(&self.id, answer, patiently);
+    }
+
     pub(crate) fn ok(self, value: &serde_json::Value) {
-        self.client.finish(&self.id, protocol::result(&self.id, value), false);
+        let text = protocol::result(&self.id, value);
+        self.finish(text, false);
     }
 
     /// An answer in other words than `result`.
     pub(crate) fn text(self, text: String) {
-        self.client.finish(&self.id, text, false);
+        self.finish(text, false);
     }
 
     /// An answer that nobody waits for with his eyes on the clock.
     pub(crate) fn patiently(self, text: String) {
-        self.client.finish(&self.id, text, true);
+        self.finish(text, true);
     }
 
     pub(crate) fn refuse(self, refusal: &Refusal) {
-        self.client.finish(&self.id, protocol::error(Some(&self.id), refusal), false);
+        let text = protocol::error(Some(&self.id), refusal);
+        self.finish(text, false);
     }
 
     pub(crate) fn answer(self, answer: Result<serde_json::Value, Refusal>) {
@@ -235,7 +244,7 @@ mod tests {
         client.connect(&outbox);
         assert_eq!(client.begin("1"), Begin::Execute);
         assert_eq!(client.begin("1"), Begin::Pending);
-        Reply { client: client.clone(), id: "1".into() }.ok(&serde_json::json!({"n": 1}));
+        Reply { client: client.clone(), id: "1".into(), trace: None }.ok(&serde_json::json!({"n": 1}));
         let first = outbox.next().unwrap();
         assert_eq!(client.begin("1"), Begin::Done(first));
     }

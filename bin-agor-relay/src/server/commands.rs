@@ -70,6 +70,9 @@ pub(crate) fn execute(connection: &mut Connection, text: &str) -> Option<End> {
         _ => tracing::Span::none(),
     };
     let _in = span.enter();
+    let trace = command.parent.map(|parent| {
+        telemetry::traceparent_of(&span).filter(|_| telemetry::is_on()).unwrap_or_else(|| parent.to_string())
+    });
     // These two are about the connection itself; executing one again does no harm.
     match &*command.kind {
         "session_ack" => {
@@ -83,7 +86,7 @@ pub(crate) fn execute(connection: &mut Connection, text: &str) -> Option<End> {
                 Ok(value) => protocol::result(command.id, &value),
                 Err(refusal) => protocol::error(Some(command.id), &refusal),
             };
-            connection.outbox.send(text);
+            connection.outbox.send(protocol::in_trace(text, trace.as_deref()));
             return None;
         }
         _ => {}
@@ -101,7 +104,7 @@ pub(crate) fn execute(connection: &mut Connection, text: &str) -> Option<End> {
             return None;
         }
     }
-    let reply = Reply { client: connection.client.clone(), id: command.id.to_owned() };
+    let reply = Reply { client: connection.client.clone(), id: command.id.to_owned(), trace };
     let answer = match &*command.kind {
         "ping" => {
             let id = command.id;

@@ -67,7 +67,7 @@ pub(crate) struct Connection {
     unflushed: bool,
     blocked: bool,
     ping_due: bool,
-    /// Runs while patient answers wait.
+    /// Runs since patient answers had to wait.
     moment: Option<Pin<Box<tokio::time::Sleep>>>,
     nuisance: f64,
     nuisance_at: Instant,
@@ -254,17 +254,27 @@ impl Connection {
         }
     }
 
-    /// Whether nothing waits but answers that may, and their moment is not over.
+    /// Whether nothing waits but answers that may, and their moment is not over. The moment is one timer for as
+    /// many answers as come while it runs: arming one for each would cost a write to the event loop's own
+    /// descriptor every time. So an answer waits for that long at most, and often for less.
     fn may_wait(&mut self, cx: &mut Context<'_>) -> bool {
-        let idle = !self.unflushed && !self.ping_due && self.outbox.is_cut().is_none();
-        if !(idle && self.outbox.is_patient() && !self.has_events()) {
+        if let Some(moment) = &mut self.moment
+            && moment.as_mut().poll(cx).is_ready()
+        {
             self.moment = None;
             return false;
         }
-        let moment = self.moment.get_or_insert_with(|| Box::pin(tokio::time::sleep(MOMENT)));
-        if moment.as_mut().poll(cx).is_ready() {
-            self.moment = None;
+        let idle = !self.unflushed && !self.ping_due && self.outbox.is_cut().is_none();
+        if !(idle && self.outbox.is_patient() && !self.has_events()) {
             return false;
+        }
+        if self.moment.is_none() {
+            let mut moment = Box::pin(tokio::time::sleep(MOMENT));
+            // Polled once, so that it wakes this task.
+            if moment.as_mut().poll(cx).is_ready() {
+                return false;
+            }
+            self.moment = Some(moment);
         }
         true
     }

@@ -1,7 +1,7 @@
 //! The HTTP side: who may upgrade, and the two routes for health and metrics. Decides; sends nothing.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +9,11 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::config::is_name;
 use crate::token::{self, Grant};
+
+/// The subprotocol that a browser offers and is answered with.
+const SUBPROTOCOL: &str = "agor-relay";
+/// Before a token in base64url, as one more subprotocol: never answered with.
+const TOKEN_SUBPROTOCOL: &str = "agor-relay.bearer.";
 
 /// What a request is for.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,10 +89,16 @@ pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()
 
 /// The grant of the request's token. Missing and wrong are the same 401.
 pub(crate) fn authenticate<'a>(headers: &HeaderMap, grants: &'a [Grant]) -> Result<&'a Grant, Refused> {
-    if count(headers, &header::AUTHORIZATION) > 1 {
+    let offered = subprotocol_tokens(headers);
+    if count(headers, &header::AUTHORIZATION) + offered.len() > 1 {
         return Err((StatusCode::BAD_REQUEST, "one Authorization header"));
     }
     let unauthorized = (StatusCode::UNAUTHORIZED, "unauthorized");
+    if let [offered] = offered.as_slice() {
+        // Only for a page, which can send no header of its own; its origin has been checked before.
+        let token = URL_SAFE_NO_PAD.decode(offered).ok().filter(|_| headers.contains_key(header::ORIGIN));
+        return token.and_then(|token| token::check(grants, &token)).ok_or(unauthorized);
+    }
     let value = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let token = match value.split_at_checked(7) {
         // The scheme's name is case-insensitive: RFC 9110, section 11.1.
@@ -95,6 +106,21 @@ pub(crate) fn authenticate<'a>(headers: &HeaderMap, grants: &'a [Grant]) -> Resu
         _ => return Err(unauthorized),
     };
     token::check(grants, token).ok_or(unauthorized)
+}
+
+/// The tokens that stand in Sec-WebSocket-Protocol, base64url: the one header that a web page may fill.
+fn subprotocol_tokens(headers: &HeaderMap) -> Vec<String> {
+    let words =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    words
+        .flat_map(|value| value.split(','))
+        .filter_map(|word| word.trim().strip_prefix(TOKEN_SUBPROTOCOL).map(str::to_owned))
+        .collect()
+}
+
+/// Whether the client offers the subprotocol by which a browser is answered.
+pub(crate) fn offers_subprotocol(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
 }
 
 /// Checks the WebSocket handshake (RFC 6455, section 4.2.1) and returns the accept value.
@@ -157,8 +183,8 @@ pub(crate) fn response(status: StatusCode, text: impl Into<Bytes>) -> Response<B
     response
 }
 
-/// The response that switches protocols.
-pub(crate) fn switching(accept: &str) -> Response<Body> {
+/// The response that switches protocols; a browser closes a connection of whose offers none is taken.
+pub(crate) fn switching(accept: &str, subprotocol: bool) -> Response<Body> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -166,6 +192,9 @@ pub(crate) fn switching(accept: &str) -> Response<Body> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     if let Ok(accept) = HeaderValue::from_str(accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     response
 }

@@ -193,7 +193,8 @@ impl Relay {
             let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
             let traceparent = traceparent.map(str::to_owned);
             *upgraded.borrow_mut() = Some(Accepted { on, grant: grant.clone(), target, traceparent });
-            Ok(http::switching(&accept))
+            let subprotocol = http::offers_subprotocol(request.headers());
+            Ok(http::switching(&accept, subprotocol))
         })();
         decided.unwrap_or_else(|(status, why)| {
             if status == StatusCode::UNAUTHORIZED {

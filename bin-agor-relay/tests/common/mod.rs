@@ -271,7 +271,8 @@ pub fn refused(command: &mut Command) -> (i32, String) {
 pub struct Client {
     pub ws: WebSocket<TcpStream>,
     pub ready: Value,
-    next: u64,
+    /// The id of the next command.
+    pub next: u64,
     /// Events that came while an answer was waited for.
     pub events: std::collections::VecDeque<Value>,
 }
