@@ -52,6 +52,9 @@ fn run(args: Vec<std::ffi::OsString>) -> Exit {
     let kind = if args.interval.is_some() { Kind::LongRunning } else { Kind::OneShot };
     let guard = telemetry::init(TOOL, kind);
     let status = args.command.is_some();
+    if status {
+        telemetry::name_run(|| format!("{TOOL} status"));
+    }
     let done = config::Config::resolve(args).and_then(|config| match config.interval {
         _ if status => cmd::status::run(&config),
         Some(interval) => cmd::watch::run(&config, interval),

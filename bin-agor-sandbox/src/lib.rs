@@ -56,16 +56,27 @@ pub fn main() -> ExitCode {
         Err(args::NeedsClap) => return refused().into(),
     };
     let json = args.has(Opt::Json);
+    let started = std::time::SystemTime::now();
     let result = match args.verb {
         Verb::Run => cmd::run::run(&args),
         Verb::Explain => cmd::explain::run(&args),
         Verb::Doctor => cmd::doctor::run(&args),
         Verb::Learn => cmd::learn::run(&args),
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) => report(TOOL, &error, json).into(),
-    }
+    let exit = match result {
+        // A command that ran has its span already.
+        Ok(exit) if args.verb == Verb::Run => return exit.into(),
+        Ok(exit) => exit,
+        Err(error) => report(TOOL, &error, json),
+    };
+    let name = match args.verb {
+        Verb::Run => TOOL,
+        Verb::Explain => "agor-sandbox explain",
+        Verb::Doctor => "agor-sandbox doctor",
+        Verb::Learn => "agor-sandbox learn",
+    };
+    agor_common::telemetry::report_run(TOOL, name, started, exit);
+    exit.into()
 }
 
 /// Help, version, or a usage error, in clap's words.

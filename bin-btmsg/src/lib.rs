@@ -46,6 +46,8 @@ pub fn main() -> ExitCode {
         },
     };
     let telemetry = telemetry::init(TOOL, cmd::kind(&cli.command));
+    let command = cmd::name(&cli.command);
+    telemetry::name_run(|| format!("{TOOL} {command}"));
     let exit = run(cli);
     telemetry.finish(exit);
     exit.into()

@@ -106,6 +106,45 @@ fn off_means_no_thread_and_no_socket() {
 }
 
 #[test]
+fn one_run_arrives_whole_as_json() {
+    let collector = Collector::start(Behaviour::Take);
+    let output = probe(Some(&collector.endpoint), &["child", "warn", "count", "gauge", "foreign", "secrets"])
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+        .env("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf")
+        .env("TRACEPARENT", PARENT)
+        .output()
+        .unwrap();
+    done(&output);
+    assert!(!text(&output.stderr).contains("telemetry"), "{}", text(&output.stderr));
+    let requests = collector.requests();
+    let json = |path: &str| -> serde_json::Value {
+        let request = requests.iter().find(|request| request.path == path).unwrap();
+        let headers = request.headers.to_ascii_lowercase();
+        assert!(headers.contains("content-type: application/json"), "{headers}");
+        serde_json::from_slice(&request.body).unwrap()
+    };
+    let traces = json("/v1/traces");
+    let spans = traces["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    let named = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap();
+    let (root, child) = (named("probe.run"), named("probe.child"));
+    assert_eq!(root["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(root["parentSpanId"], "00f067aa0ba902b7");
+    assert_eq!(child["parentSpanId"], root["spanId"]);
+    let nanos = |span: &serde_json::Value, key: &str| span[key].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(nanos(root, "startTimeUnixNano") <= nanos(child, "startTimeUnixNano"));
+    assert!(nanos(child, "endTimeUnixNano") <= nanos(root, "endTimeUnixNano"));
+    let code = root["attributes"].as_array().unwrap().iter().find(|pair| pair["key"] == "process.exit.code");
+    assert_eq!(code.unwrap()["value"]["intValue"], "0", "64 bits are a string");
+    assert_eq!(root["status"]["code"], 2);
+    let logs = json("/v1/logs");
+    let records = logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap();
+    assert!(records.iter().any(|record| record["eventName"] == "ui.crash"));
+    assert!(records.iter().all(|record| record["spanId"] == root["spanId"]));
+    assert!(!collector.metrics().is_empty(), "one signal may differ");
+    assert!(!text(&collector.bytes()).contains("hunter2"));
+}
+
+#[test]
 fn one_run_arrives_whole() {
     let collector = Collector::start(Behaviour::Take);
     let mut command =

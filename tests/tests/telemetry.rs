@@ -170,6 +170,102 @@ fn supervisor_sandbox_agent_and_both_ends_of_a_message_are_one_trace() {
 }
 
 #[test]
+fn a_real_collector_reads_json_as_it_reads_protobuf() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let Some(rotel) = Rotel::start() else { return };
+    let world = World::new();
+    world.run("btmsg", &["register", "boss", "Boss", "manager", "test"]);
+    for protocol in ["http/json", "http/protobuf"] {
+        let output = world
+            .tool("btmsg")
+            .args(["--as", "boss", "log", "warn", "ui.crash", "page=inbox"])
+            .env("AGOR_OTLP_ENDPOINT", &rotel.endpoint)
+            .env("AGOR_OTLP_FLUSH_MS", "10000")
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("TRACEPARENT", format!("00-{TRACE}-00f067aa0ba902b7-01"))
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("telemetry"), "{protocol}: {}", stderr(&output));
+    }
+    let end = Instant::now() + Duration::from_secs(30);
+    while rotel.spans().len() < 2 || rotel.behind.logs().len() < 2 {
+        assert!(Instant::now() < end, "{:?} {:?}", rotel.spans(), rotel.behind.logs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // What differs between two runs is taken away; the rest came through alike.
+    let bare = |mut span: Span| {
+        assert_eq!(span.span_id.len(), 8);
+        assert!(span.start_time_unix_nano > 0 && span.end_time_unix_nano >= span.start_time_unix_nano);
+        (span.span_id, span.start_time_unix_nano, span.end_time_unix_nano) = Default::default();
+        span.attributes.retain(|pair| pair.key != "process.pid");
+        span.events.iter_mut().for_each(|event| event.time_unix_nano = 0);
+        span
+    };
+    let spans: Vec<Span> = rotel.spans().into_iter().map(bare).collect();
+    assert_eq!(spans[0], spans[1]);
+    assert_eq!(
+        (hex(&spans[0].trace_id).as_str(), hex(&spans[0].parent_span_id).as_str()),
+        (TRACE, "00f067aa0ba902b7")
+    );
+    assert_eq!(attribute(&spans[0].attributes, "process.exit.code").as_deref(), Some("0"));
+    let logs = rotel.behind.logs();
+    assert_eq!((&logs[0].body, &logs[0].attributes), (&logs[1].body, &logs[1].attributes));
+    assert_eq!((logs[0].severity_number, &logs[0].trace_id), (logs[1].severity_number, &logs[1].trace_id));
+}
+
+#[test]
+fn every_command_has_a_root_span_with_its_exit_code() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let world = World::new();
+    world.run("btmsg", &["register", "boss", "Boss", "manager", "test"]);
+    let cases: [(&str, &[&str], &str, &str); 16] = [
+        ("btmsg", &["agents"], "btmsg agents", "0"),
+        ("btmsg", &["status"], "btmsg status", "0"),
+        ("btmsg", &["stats"], "btmsg stats", "0"),
+        ("btmsg", &["--as", "nobody", "whoami"], "btmsg whoami", ""),
+        ("btmsg", &["--as", "boss", "send", "nobody", "x"], "btmsg", ""),
+        ("agor-supervise", &["list"], "agor-supervise list", "0"),
+        ("agor-supervise", &["status", "nobody"], "agor-supervise status", ""),
+        ("agor-supervise", &["explain"], "agor-supervise explain", ""),
+        ("agor-checkpoint", &["status"], "agor-checkpoint status", "0"),
+        ("agor-relay", &["token", "new"], "relay", "0"),
+        ("agor-relay", &["pin", "/nowhere"], "relay", ""),
+        ("agor-sandbox", &["explain", "--", "true"], "agor-sandbox explain", "0"),
+        ("agor-sandbox", &["doctor"], "agor-sandbox doctor", ""),
+        ("agor-sandbox", &["--profile", "nowhere", "--", "true"], "agor-sandbox", "125"),
+        ("agor-sandbox", &["--net", "all", "--", "/etc/passwd"], "agor-sandbox", "126"),
+        ("agor-sandbox", &["--net", "all", "--", "no-such-program"], "agor-sandbox", "127"),
+    ];
+    for (tool, args, name, code) in cases {
+        let collector = Collector::start(Behaviour::Take);
+        let output = world
+            .tool(tool)
+            .args(args)
+            .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+            .env("AGOR_OTLP_FLUSH_MS", "10000")
+            .env("TRACEPARENT", format!("00-{TRACE}-00f067aa0ba902b7-01"))
+            .output()
+            .expect("it runs");
+        let what = format!("{tool} {args:?}: {}", stderr(&output));
+        let status = output.status.code().expect("no signal").to_string();
+        assert!(code.is_empty() || code == status, "{what}: {status}");
+        let spans: Vec<Span> = collector.spans().into_iter().map(|(_, span)| span).collect();
+        let roots: Vec<&Span> =
+            spans.iter().filter(|span| hex(&span.parent_span_id) == "00f067aa0ba902b7").collect();
+        let coded =
+            |span: &&&Span| attribute(&span.attributes, "process.exit.code").as_ref() == Some(&status);
+        let root = roots.iter().find(coded).unwrap_or_else(|| panic!("{what}: {spans:#?}"));
+        assert!(root.name.starts_with(name), "{what}: {}", root.name);
+        assert_eq!(hex(&root.trace_id), TRACE, "{what}");
+        assert!(attribute(&root.attributes, "process.pid").is_some(), "{what}");
+        let failed = root.status.as_ref().is_some_and(|status| status.code == 2);
+        assert_eq!(failed, status != "0", "{what}");
+        assert_eq!(attribute(&root.attributes, "error.type").is_some(), failed, "{what}");
+    }
+}
+
+#[test]
 fn the_demo_is_one_trace() {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     let Some(rotel) = Rotel::start() else { return };
@@ -211,6 +307,76 @@ fn the_demo_is_one_trace() {
     for part in ["restarts", "heartbeat", "dead", "wal"] {
         assert!(metrics.iter().any(|name| name.contains(part)), "no {part} in {metrics:?}");
     }
+}
+
+/// The words of the dashboard's queries that stand after this: `span.` for attributes.
+fn asked_for(after: &str) -> BTreeSet<String> {
+    let path = top().join("docker/tempo/grafana/dashboards/agor.json");
+    let board: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).expect("the dashboard")).expect("JSON");
+    let targets = board["panels"].as_array().expect("panels").iter();
+    let queries = targets.flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let mut found = BTreeSet::new();
+    for query in queries.filter_map(|target| target["query"].as_str()) {
+        for (at, _) in query.match_indices(after) {
+            let rest = &query[at + after.len()..];
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c)));
+            found.insert(rest[..end.unwrap_or(rest.len())].to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_dashboard_asks_for_what_a_run_really_exports() {
+    let collector = Collector::start(Behaviour::Take);
+    let world = World::new();
+    let exporting = |command: &mut Command| {
+        let output = command
+            .env("AGOR_OTLP_ENDPOINT", &collector.endpoint)
+            .env("AGOR_OTLP_FLUSH_MS", "10000")
+            .output()
+            .expect("it runs");
+        format!("{:?}\n{}\n{}", output.status, stdout(&output), stderr(&output))
+    };
+    exporting(
+        world
+            .command(top().join("examples/demo"))
+            .env("AGOR_BIN", bin_dir())
+            .env("AGOR_DEMO_DIR", world.path("work")),
+    );
+    // What the demo has no cause for: an agent that is given up.
+    exporting(world.tool("agor-supervise").args([
+        "--name",
+        "broken",
+        "--max-attempts",
+        "1",
+        "--backoff-base",
+        "1ms",
+        "--",
+        "false",
+    ]));
+    let spans = collector.spans();
+    let names: BTreeSet<_> = spans.iter().map(|(_, span)| span.name.clone()).collect();
+    let keys = |list: &[opentelemetry_proto::tonic::common::v1::KeyValue]| {
+        list.iter().map(|pair| pair.key.clone()).collect::<Vec<_>>()
+    };
+    let attributes: BTreeSet<_> = spans.iter().flat_map(|(_, span)| keys(&span.attributes)).collect();
+    let resources: BTreeSet<_> = spans.iter().flat_map(|(resource, _)| keys(resource)).collect();
+    let wanted =
+        [("span:name = \"", names), ("span.", attributes), ("resource.", resources)].map(|(after, got)| {
+            let asked = asked_for(after);
+            assert!(!asked.is_empty(), "{after}");
+            asked.difference(&got).cloned().collect::<Vec<_>>()
+        });
+    assert_eq!(wanted, [vec![], vec![], Vec::<String>::new()]);
+    // The first panel: who has given up.
+    let given_up = |span: &Span| attribute(&span.attributes, "error.type").as_deref() == Some("failed");
+    assert!(
+        spans.iter().any(|(_, span)| span.name == "supervise.run" && given_up(span)),
+        "{:#?}",
+        spans.iter().filter(|(_, span)| span.name == "supervise.run").collect::<Vec<_>>()
+    );
 }
 
 /// What each tool can be asked for without starting anything of its own.

@@ -30,8 +30,19 @@ pub(crate) fn is_json(action: &Action) -> bool {
 
 /// Does what is asked for.
 pub(crate) fn action(action: Action) -> Result<Exit, SuperviseError> {
-    let _telemetry = telemetry::init(crate::TOOL, telemetry::Kind::OneShot);
-    match action {
+    let guard = telemetry::init(crate::TOOL, telemetry::Kind::OneShot);
+    let verb = match &action {
+        Action::Status(_) => "status",
+        Action::List(_) => "list",
+        Action::History(_) => "history",
+        Action::Restart(_) => "restart",
+        Action::Stop(_) => "stop",
+        Action::Reset(_) => "reset",
+        Action::Kill(_) => "kill",
+        Action::Explain(_) => "explain",
+    };
+    telemetry::name_run(|| format!("{} {verb}", crate::TOOL));
+    let done = match action {
         Action::Status(args) => status::run(&args),
         Action::List(args) => list::run(&args),
         Action::History(args) => history::run(&args),
@@ -40,5 +51,7 @@ pub(crate) fn action(action: Action) -> Result<Exit, SuperviseError> {
         Action::Reset(args) => order::reset(&args),
         Action::Kill(args) => order::kill(&args),
         Action::Explain(args) => explain::run(&args),
-    }
+    };
+    guard.finish(done.as_ref().map_or_else(agor_common::Failure::exit, |exit| *exit));
+    done
 }

@@ -14,7 +14,7 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, SuperviseError> {
         signals::block_all().map_err(|source| SuperviseError::System { what: "block signals", source })?;
     let config = config::of(args, rustix::process::getpid().as_raw_nonzero().get())?;
     let telemetry = telemetry::init(crate::TOOL, telemetry::Kind::LongRunning);
-    let exit = engine::run(config, inherited)?;
-    telemetry.finish(exit);
-    Ok(exit)
+    let done = engine::run(config, inherited);
+    telemetry.finish(done.as_ref().map_or_else(agor_common::Failure::exit, |exit| *exit));
+    done
 }

@@ -34,6 +34,45 @@ pub fn kind(command: &Command) -> Kind {
     }
 }
 
+/// What a command is called, for telemetry.
+pub fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Register(_) => "register",
+        Command::Unregister(_) => "unregister",
+        Command::Agents(_) => "agents",
+        Command::Whoami => "whoami",
+        Command::Contacts(_) => "contacts",
+        Command::Allow(_) => "allow",
+        Command::Deny(_) => "deny",
+        Command::Graph => "graph",
+        Command::Send(_) => "send",
+        Command::Reply(_) => "reply",
+        Command::Inbox(_) => "inbox",
+        Command::Read(_) => "read",
+        Command::History(_) => "history",
+        Command::Unread => "unread",
+        Command::Notify => "notify",
+        Command::Feed(_) => "feed",
+        Command::Search(_) => "search",
+        Command::Recv(_) => "recv",
+        Command::Ack(_) => "ack",
+        Command::Nack(_) => "nack",
+        Command::Extend(_) => "extend",
+        Command::Channel(_) => "channel",
+        Command::Heartbeat(_) => "heartbeat",
+        Command::Health(_) => "health",
+        Command::Sweep(_) => "sweep",
+        Command::Dlq(_) => "dlq",
+        Command::Watch(_) => "watch",
+        Command::Log(_) => "log",
+        Command::Audit(_) => "audit",
+        Command::Stats => "stats",
+        Command::Export(_) => "export",
+        Command::Prune(_) => "prune",
+        Command::Status(_) => "status",
+    }
+}
+
 /// Runs a command.
 pub fn run(app: &mut App, command: Command) -> Done<Exit> {
     match command {

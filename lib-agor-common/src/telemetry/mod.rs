@@ -10,6 +10,7 @@
 //! they lost nor stay within a deadline.
 
 mod filter;
+mod json;
 mod logs;
 mod metrics;
 mod pipeline;
@@ -23,10 +24,10 @@ mod wire;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{
-    SpanContext, Status, TraceContextExt as _, TraceFlags, TraceState, TracerProvider as _,
+    SpanContext, Status, TraceContextExt as _, TraceFlags, TraceState, Tracer as _, TracerProvider as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -122,7 +123,7 @@ pub fn init(tool: &'static str, kind: Kind) -> TelemetryGuard {
             if !settings.complaints.is_empty() {
                 remark(Level::WARN, &settings.complaints.join("; "));
             }
-            start(writer, kind, &settings);
+            start(tool, writer, kind, &settings);
         }
         None => {
             // Someone else's subscriber (a test's) may stay.
@@ -132,7 +133,51 @@ pub fn init(tool: &'static str, kind: Kind) -> TelemetryGuard {
     TelemetryGuard { _private: () }
 }
 
-fn start(writer: Writer, kind: Kind, settings: &settings::Settings) {
+/// Names the root span of a command that makes none of its own: `btmsg agents`. Without it the tool's name is
+/// what the span is called (the CLI conventions allow both, as long as names are few).
+pub fn name_run(name: impl FnOnce() -> String) {
+    if is_on()
+        && let Some(pipeline) = PIPELINE.get()
+    {
+        pipeline.name_stand_in(name());
+    }
+}
+
+/// Exports one finished root span, for a run that ends where [`init`] was never called or its guard is gone:
+/// an `exec` that failed, a command that only prints. Nothing at all when off.
+pub fn report_run(tool: &'static str, name: &'static str, started: SystemTime, exit: Exit) {
+    // Complaints about the settings are `init`'s.
+    let Ok(Some(settings)) = settings::read(tool, Kind::OneShot, &|name| std::env::var(name).ok()) else {
+        return;
+    };
+    if WRITER.get().is_none() {
+        let (filter, _) = filter::Filter::from_env(LevelFilter::WARN);
+        let _ = WRITER.set(Writer::new(tool, Kind::OneShot, filter));
+    }
+    let pipeline: &'static Pipeline = Box::leak(Box::new(Pipeline::new(false, &settings)));
+    let provider = SdkTracerProvider::builder()
+        .with_resource(Resource::builder_empty().build())
+        .with_span_processor(Processor(pipeline))
+        .build();
+    let tracer = provider.tracer("agor");
+    drop(tracer.span_builder(name).with_start_time(started).start_with_context(&tracer, &outside()));
+    pipeline.stamp(exit.code());
+    pipeline.close(None);
+}
+
+/// What `TRACEPARENT` says, as the parent of a root span.
+fn outside() -> opentelemetry::Context {
+    let context = opentelemetry::Context::new();
+    match TraceParent::from_env() {
+        Some(parent) => {
+            let state = std::env::var(TRACESTATE).ok();
+            context.with_remote_span_context(remote(parent, state.as_deref()))
+        }
+        None => context,
+    }
+}
+
+fn start(tool: &'static str, writer: Writer, kind: Kind, settings: &settings::Settings) {
     let pipeline: &'static Pipeline = Box::leak(Box::new(Pipeline::new(kind == Kind::LongRunning, settings)));
     let provider = SdkTracerProvider::builder()
         .with_resource(Resource::builder_empty().build())
@@ -160,8 +205,11 @@ fn start(writer: Writer, kind: Kind, settings: &settings::Settings) {
     if tracing::subscriber::set_global_default(subscriber).is_err() || PIPELINE.set(pipeline).is_err() {
         return;
     }
-    // The provider must outlive every span: it lives as long as the process.
-    std::mem::forget(provider);
+    let tracer = provider.tracer("agor");
+    let root = tracer.span_builder(tool).start_with_context(&tracer, &outside());
+    pipeline.stand_in(&root);
+    // It ends with the run, and the provider must outlive every span: both live as long as the process.
+    std::mem::forget((root, provider));
     ON.store(true, Ordering::Relaxed);
     if kind != Kind::Exec {
         pipeline.start();
@@ -248,10 +296,9 @@ fn set_remote_parent(span: &tracing::Span, parent: SpanContext) {
 /// Makes `span` a child of the trace that `TRACEPARENT` names; for a tool's root span, right after it was
 /// made (a span that was entered has its parent already).
 pub fn parent_from_env(span: &tracing::Span) {
-    if is_on()
-        && let Some(parent) = TraceParent::from_env()
-    {
-        set_remote_parent(span, remote(parent, std::env::var(TRACESTATE).ok().as_deref()));
+    if is_on() && TraceParent::from_env().is_some() {
+        // Fails where the span is off or has started: then it keeps the parent it has.
+        let _ = span.set_parent(outside());
     }
 }
 

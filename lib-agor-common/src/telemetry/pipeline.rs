@@ -74,6 +74,8 @@ impl Lost {
 struct State {
     spans: Vec<SpanData>,
     open: HashMap<SpanId, SpanData>,
+    /// The root span of a run that has made none of its own yet; it is among `open`.
+    stand_in: Option<SpanId>,
     logs: Vec<LogRecord>,
     metrics: Metrics,
     /// Taken by the worker and not yet answered: spans, logs, points.
@@ -120,6 +122,7 @@ impl Pipeline {
             state: Mutex::new(State {
                 spans: Vec::new(),
                 open: HashMap::new(),
+                stand_in: None,
                 logs: Vec::new(),
                 metrics: Metrics::new(settings.delta),
                 in_flight: (0, 0, 0),
@@ -182,6 +185,22 @@ impl Pipeline {
         }
     }
 
+    /// Keeps `span`, which was just started, as the run's root until the run makes one of its own.
+    pub(super) fn stand_in(&self, span: &Span) {
+        if let Some(data) = span.exported_data() {
+            self.lock().stand_in = Some(data.span_context.span_id());
+        }
+    }
+
+    pub(super) fn name_stand_in(&self, name: String) {
+        let mut state = self.lock();
+        if let Some(id) = state.stand_in
+            && let Some(data) = state.open.get_mut(&id)
+        {
+            data.name = name.into();
+        }
+    }
+
     /// Starts the worker if it does not run yet.
     pub(super) fn start(&'static self) {
         let mut state = self.lock();
@@ -199,9 +218,9 @@ impl Pipeline {
         }
         let mut state = self.lock();
         let State { spans, open, .. } = &mut *state;
-        let is_root =
-            |span: &&mut SpanData| span.parent_span_is_remote || span.parent_span_id == SpanId::INVALID;
-        let root = spans.iter_mut().rev().find(is_root).or_else(|| open.values_mut().find(is_root));
+        let mut finished = spans.iter_mut().rev();
+        let root =
+            finished.find(|span| is_root(span)).or_else(|| open.values_mut().find(|span| is_root(span)));
         let Some(root) = root else { return };
         root.attributes.push(KeyValue::new("process.pid", i64::from(std::process::id())));
         root.attributes.push(KeyValue::new("process.exit.code", i64::from(code)));
@@ -375,6 +394,11 @@ impl Pipeline {
     }
 }
 
+/// Whether its parent, if any, is in another process.
+fn is_root(span: &SpanData) -> bool {
+    span.parent_span_is_remote || span.parent_span_id == SpanId::INVALID
+}
+
 /// The SDK's view of the pipeline.
 #[derive(Debug)]
 pub(super) struct Processor(pub(super) &'static Pipeline);
@@ -386,6 +410,11 @@ impl SpanProcessor for Processor {
             && let Some(data) = span.exported_data()
         {
             let mut state = self.0.lock();
+            if is_root(&data)
+                && let Some(id) = state.stand_in.take()
+            {
+                state.open.remove(&id);
+            }
             if state.open.len() < OPEN {
                 state.open.insert(data.span_context.span_id(), data);
             }

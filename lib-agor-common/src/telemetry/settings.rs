@@ -41,10 +41,27 @@ impl Signal {
     }
 }
 
+/// How requests are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Protobuf,
+    Json,
+}
+
+impl Protocol {
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Protocol::Protobuf => "application/x-protobuf",
+            Protocol::Json => "application/json",
+        }
+    }
+}
+
 /// Where and how one signal is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) url: String,
+    pub(super) protocol: Protocol,
     pub(super) headers: Vec<(String, String)>,
     pub(super) timeout: Duration,
 }
@@ -158,10 +175,24 @@ fn target(signal: Signal, base: &str, var: Lookup<'_>, complaints: &mut Vec<Stri
             }
         }
     }
+    let protocol = match own("PROTOCOL").map(|value| value.to_ascii_lowercase()).as_deref() {
+        Some("http/json") => Protocol::Json,
+        // gRPC is often set for other programs of the same shell; the endpoint is ours and speaks HTTP.
+        None | Some("http/protobuf" | "grpc") => Protocol::Protobuf,
+        Some(_) => {
+            let complaint =
+                "OTEL_EXPORTER_OTLP_PROTOCOL: neither http/protobuf nor http/json and was left out";
+            if !complaints.iter().any(|other| other == complaint) {
+                complaints.push(complaint.to_owned());
+            }
+            Protocol::Protobuf
+        }
+    };
     // Zero means "no limit" in some SDKs; here the default stays, because nothing may hang for ever.
     let timeout = own("TIMEOUT").and_then(|value| value.parse().ok()).filter(|ms| *ms > 0).unwrap_or(10_000);
     Some(Target {
         url: format!("{base}{}", signal.path()),
+        protocol,
         headers,
         timeout: Duration::from_millis(timeout.min(60_000)),
     })
@@ -402,6 +433,25 @@ mod tests {
         assert_eq!(on(&[("AGOR_OTLP_FLUSH_MS", "2000")]).patience, Duration::from_secs(2));
         assert_eq!(on(&[("AGOR_OTLP_FLUSH_MS", "soon")]).complaints.len(), 1);
         assert!(!on(&[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative")]).delta);
+    }
+
+    #[test]
+    fn the_protocol_is_chosen_for_all_or_for_one_signal() {
+        let protocols = |settings: &Settings| {
+            settings.targets.clone().map(|target| target.map(|target| target.protocol)).map(Option::unwrap)
+        };
+        use Protocol::{Json, Protobuf};
+        assert_eq!(protocols(&on(&[])), [Protobuf; 3]);
+        assert_eq!(protocols(&on(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "HTTP/JSON")])), [Json; 3]);
+        let mixed = on(&[
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf"),
+        ]);
+        assert_eq!(protocols(&mixed), [Json, Protobuf, Json]);
+        let grpc = on(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
+        assert_eq!((protocols(&grpc), grpc.complaints.len()), ([Protobuf; 3], 0));
+        let unknown = on(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "smoke")]);
+        assert_eq!((protocols(&unknown), unknown.complaints.len()), ([Protobuf; 3], 1));
     }
 
     #[test]

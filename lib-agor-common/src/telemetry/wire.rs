@@ -22,8 +22,8 @@ use opentelemetry_sdk::trace::SpanData;
 use prost::Message as _;
 
 use super::redact::Redactor;
-use super::settings::{Settings, Signal, Target};
-use super::unsigned;
+use super::settings::{Protocol, Settings, Signal, Target};
+use super::{json, unsigned};
 
 /// More of an answer than this is not read.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -106,11 +106,15 @@ impl Sender {
     }
 
     pub(super) fn spans(&self, spans: Vec<SpanData>) -> Result<(), SendError> {
-        let spans = spans.into_iter().map(|span| self.clean_span(span.into())).collect();
+        let spans: Vec<Span> = spans.into_iter().map(|span| self.clean_span(span.into())).collect();
+        if self.is_json(Signal::Traces) {
+            let body = json::traces(&self.resource, &scope(), &spans);
+            return self.post_json(Signal::Traces, body, "rejectedSpans");
+        }
         let request = ExportTraceServiceRequest {
             resource_spans: vec![ResourceSpans {
                 resource: Some(self.resource.clone()),
-                scope_spans: vec![ScopeSpans { scope: scope(), spans, ..ScopeSpans::default() }],
+                scope_spans: vec![ScopeSpans { scope: Some(scope()), spans, ..ScopeSpans::default() }],
                 ..ResourceSpans::default()
             }],
         };
@@ -128,10 +132,14 @@ impl Sender {
                 self.redactor.value(body, 0);
             }
         }
+        if self.is_json(Signal::Logs) {
+            let body = json::logs(&self.resource, &scope(), &log_records);
+            return self.post_json(Signal::Logs, body, "rejectedLogRecords");
+        }
         let request = ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs {
                 resource: Some(self.resource.clone()),
-                scope_logs: vec![ScopeLogs { scope: scope(), log_records, ..ScopeLogs::default() }],
+                scope_logs: vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }],
                 ..ResourceLogs::default()
             }],
         };
@@ -152,10 +160,18 @@ impl Sender {
                 self.redactor.attributes(&mut point.attributes);
             }
         }
+        if self.is_json(Signal::Metrics) {
+            let body = json::metrics(&self.resource, &scope(), &metrics);
+            return self.post_json(Signal::Metrics, body, "rejectedDataPoints");
+        }
         let request = ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
                 resource: Some(self.resource.clone()),
-                scope_metrics: vec![ScopeMetrics { scope: scope(), metrics, ..ScopeMetrics::default() }],
+                scope_metrics: vec![ScopeMetrics {
+                    scope: Some(scope()),
+                    metrics,
+                    ..ScopeMetrics::default()
+                }],
                 ..ResourceMetrics::default()
             }],
         };
@@ -198,10 +214,19 @@ impl Sender {
         }
     }
 
-    /// Posts a body and returns the protobuf answer.
+    fn is_json(&self, signal: Signal) -> bool {
+        self.targets[signal as usize].as_ref().is_some_and(|target| target.protocol == Protocol::Json)
+    }
+
+    fn post_json(&self, signal: Signal, body: Vec<u8>, rejected: &str) -> Result<(), SendError> {
+        let answer = self.post(signal, body)?;
+        json::partial(&answer, rejected).map_or(Ok(()), |(count, message)| self.partial(count, &message))
+    }
+
+    /// Posts a body and returns the answer if it is of the same kind.
     fn post(&self, signal: Signal, body: Vec<u8>) -> Result<Vec<u8>, SendError> {
         let Some(target) = &self.targets[signal as usize] else { return Ok(Vec::new()) };
-        let mut request = self.agent.post(&target.url).content_type("application/x-protobuf");
+        let mut request = self.agent.post(&target.url).content_type(target.protocol.content_type());
         for (name, value) in &target.headers {
             request = request.header(name, value);
         }
@@ -210,7 +235,7 @@ impl Sender {
         let status = answer.status();
         let kind =
             answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let protobuf = kind.is_empty() || kind.starts_with("application/x-protobuf");
+        let same = kind.is_empty() || kind.starts_with(target.protocol.content_type());
         if !status.is_success() {
             return Err(match status.as_u16() {
                 404 => SendError::NotFound,
@@ -218,22 +243,23 @@ impl Sender {
                 code => SendError::Refused(code.to_string()),
             });
         }
-        if !protobuf && !kind.starts_with("application/json") {
+        let known = [Protocol::Protobuf, Protocol::Json];
+        if !same && !known.iter().any(|protocol| kind.starts_with(protocol.content_type())) {
             let kind = crate::text::preview(kind, 60);
             return Err(SendError::Refused(format!("{} with {kind}, which is not OTLP", status.as_u16())));
         }
         let read = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
         // The status line said that it was taken; an answer cut short changes nothing about that.
-        Ok(if protobuf { read.unwrap_or_default() } else { Vec::new() })
+        Ok(if same { read.unwrap_or_default() } else { Vec::new() })
     }
 }
 
-fn scope() -> Option<InstrumentationScope> {
-    Some(InstrumentationScope {
+fn scope() -> InstrumentationScope {
+    InstrumentationScope {
         name: "agor".to_owned(),
         version: crate::VERSION.to_owned(),
         ..InstrumentationScope::default()
-    })
+    }
 }
 
 /// One short line. The URL is in the warning already.
