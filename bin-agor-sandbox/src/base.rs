@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::host::Host;
+use crate::host::{Host, within};
 use crate::policy::{Grant, Origin};
 use crate::profile::Base;
 use crate::rights::Rights;
@@ -90,7 +90,7 @@ impl Grants {
     }
 
     fn has(&self, path: &Path, rights: Rights) -> bool {
-        self.list.iter().any(|grant| path.starts_with(&grant.path) && grant.rights.covers(rights))
+        self.list.iter().any(|grant| grant.rights.covers(rights) && within(path, &grant.path))
     }
 
     fn add_new(&mut self, path: PathBuf, rights: Rights, why: &'static str) {
@@ -105,9 +105,12 @@ pub(crate) fn grants(base: Base, host: &Host) -> Vec<Grant> {
     let mut grants = Grants { list: Vec::with_capacity(48) };
     for path in PROGRAMS {
         // A link such as /bin -> usr/bin leads into /usr, which is granted.
-        let merged = path != "/usr"
-            && std::fs::read_link(path).is_ok_and(|to| to.starts_with("usr") || to.starts_with("/usr"));
-        if !merged {
+        let needed = path == "/usr"
+            || match rustix::fs::readlink(path, Vec::with_capacity(64)) {
+                Ok(to) => !to.to_bytes().starts_with(b"usr") && !to.to_bytes().starts_with(b"/usr"),
+                Err(error) => error != rustix::io::Errno::NOENT,
+            };
+        if needed {
             grants.add(path, Rights::ROX, SYSTEM);
         }
     }
@@ -177,7 +180,7 @@ fn places(grants: &mut Grants, host: &Host) {
         grants.add(data, Rights::RW, "agor data directory");
     }
     if let Some(runtime) = &host.runtime
-        && host.data.as_ref().is_none_or(|data| !runtime.starts_with(data))
+        && host.data.as_ref().is_none_or(|data| !within(runtime, data))
     {
         grants.add(runtime, Rights::RW, "agor runtime directory");
     }
@@ -187,7 +190,7 @@ fn places(grants: &mut Grants, host: &Host) {
 fn tools(grants: &mut Grants, host: &Host, dir: &Path) {
     if grants.has(dir, Rights::ROX)
         || host.holds_home(dir)
-        || PROGRAMS.iter().any(|program| dir.starts_with(program))
+        || PROGRAMS.iter().any(|program| within(dir, Path::new(program)))
     {
         return;
     }

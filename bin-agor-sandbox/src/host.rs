@@ -6,6 +6,26 @@ use std::path::{Component, Path, PathBuf};
 
 use agor_common::paths;
 
+/// Whether `path` is `root` or lies below it. Both are absolute and [`tidy`]: `Path::starts_with` takes paths
+/// apart, which was half of what a start of this program computed.
+pub(crate) fn within(path: &Path, root: &Path) -> bool {
+    let (path, root) = (path.as_os_str().as_bytes(), root.as_os_str().as_bytes());
+    match path.strip_prefix(root) {
+        Some(rest) => rest.is_empty() || rest[0] == b'/' || root == b"/",
+        None => false,
+    }
+}
+
+/// The path without `.`, doubled and trailing slashes.
+pub(crate) fn tidy(path: PathBuf) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    let untidy = bytes.windows(2).any(|pair| pair == b"//" || pair == b"/.")
+        || bytes.first() == Some(&b'.')
+        || (bytes.len() > 1 && bytes.ends_with(b"/"));
+    // `components` drops `.` and repeated or trailing slashes. `/.` may begin a name too: then nothing changes.
+    if untidy { path.components().filter(|part| *part != Component::CurDir).collect() } else { path }
+}
+
 /// The environment of a run; a value, so that tests can make one up.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
@@ -30,13 +50,15 @@ pub struct Host {
 impl Host {
     /// From this process.
     pub fn current() -> Host {
-        let absolute =
-            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute = |name: &str| {
+            std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()).map(tidy)
+        };
         let env = paths::Env::current();
         let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
         let mut dirs: Vec<PathBuf> = Vec::new();
         for dir in std::env::split_paths(&path).filter(|dir| dir.is_absolute()) {
-            if !dirs.contains(&dir) {
+            let dir = tidy(dir);
+            if !dirs.iter().any(|known| known.as_os_str() == dir.as_os_str()) {
                 dirs.push(dir);
             }
         }
@@ -45,8 +67,8 @@ impl Host {
             home: absolute("HOME"),
             temp: absolute("TMPDIR").filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("/tmp")),
             path: dirs,
-            data: env.data_dir().ok(),
-            runtime: env.runtime_dir().ok(),
+            data: env.data_dir().ok().map(tidy),
+            runtime: env.runtime_dir().ok().map(tidy),
             euid: rustix::process::geteuid().as_raw(),
             agent_home: ["CLAUDE_CONFIG_DIR", "CODEX_HOME"]
                 .into_iter()
@@ -68,8 +90,7 @@ impl Host {
             Some(cwd) if path.is_relative() => cwd.join(path),
             _ => path,
         };
-        // `components` drops `.` and repeated or trailing slashes.
-        path.components().filter(|part| *part != Component::CurDir).collect()
+        tidy(path)
     }
 
     /// A path of a profile, with an agent's configuration directory where its own variable moved it.
@@ -88,13 +109,28 @@ impl Host {
 
     /// Whether `dir` is the home directory or one above it: granting it would grant every secret.
     pub fn holds_home(&self, dir: &Path) -> bool {
-        dir == Path::new("/") || self.home.as_ref().is_some_and(|home| home.starts_with(dir))
+        dir.as_os_str() == "/" || self.home.as_ref().is_some_and(|home| within(home, dir))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn within_is_what_starts_with_is() {
+        let paths = ["/", "/a", "/a/b", "/ab", "/a/b/c", "/b", "/a/.b"].map(Path::new);
+        for path in paths {
+            for root in paths {
+                assert_eq!(within(path, root), path.starts_with(root), "{path:?} {root:?}");
+            }
+        }
+        for (given, want) in
+            [("/a//b/", "/a/b"), ("/./a/.", "/a"), ("/a/.b", "/a/.b"), ("/", "/"), ("//", "/"), ("./a", "a")]
+        {
+            assert_eq!(tidy(PathBuf::from(given)).as_os_str(), want);
+        }
+    }
 
     #[test]
     fn paths_are_expanded_as_a_shell_would() {

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::base;
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Host, within};
 use crate::landlock::{self, Support};
 use crate::mounts::{self, Mount};
 use crate::policy::{Grant, Origin, Policy};
@@ -64,7 +64,7 @@ impl Plan {
         let mut findings = Vec::new();
         if let (Some(cwd), crate::profile::Base::Default) = (&host.cwd, policy.base)
             && host.holds_home(cwd)
-            && !policy.grants.iter().any(|grant| cwd.starts_with(&grant.path))
+            && !policy.grants.iter().any(|grant| within(cwd, &grant.path))
         {
             findings.push(format!(
                 "the working directory {} holds the home directory and is not granted as a project",
@@ -114,15 +114,15 @@ impl Plan {
 
     /// The grant that allows `rights` on `path` (absolute, without links).
     pub fn covers(&self, path: &Path, rights: Rights) -> Option<&Grant> {
-        self.grants.iter().find(|grant| grant.rights.covers(rights) && path.starts_with(&grant.path))
+        self.grants.iter().find(|grant| grant.rights.covers(rights) && within(path, &grant.path))
     }
 
     /// As [`Plan::covers`], for a path without links while the grants may be links.
     pub fn covers_real(&self, path: &Path, rights: Rights) -> Option<&Grant> {
         self.grants.iter().find(|grant| {
             grant.rights.covers(rights)
-                && (path.starts_with(&grant.path)
-                    || std::fs::canonicalize(&grant.path).is_ok_and(|real| path.starts_with(real)))
+                && (within(path, &grant.path)
+                    || std::fs::canonicalize(&grant.path).is_ok_and(|real| within(path, &real)))
         })
     }
 
@@ -132,7 +132,7 @@ impl Plan {
         let mut roots: Vec<PathBuf> = self
             .grants
             .iter()
-            .filter(|grant| grant.rights.write && !grant.path.starts_with("/dev"))
+            .filter(|grant| grant.rights.write && !within(&grant.path, Path::new("/dev")))
             .filter_map(|grant| parents.real(&grant.path))
             .collect();
         roots.sort();
@@ -191,7 +191,9 @@ impl Merged {
     fn same_path(&self, path: &Path) -> Vec<usize> {
         match &self.at {
             Some(at) => at.get(path).cloned().unwrap_or_default(),
-            None => (0..self.grants.len()).filter(|index| self.grants[*index].path == path).collect(),
+            None => (0..self.grants.len())
+                .filter(|index| self.grants[*index].path.as_os_str() == path.as_os_str())
+                .collect(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The seccomp filter: what Landlock leaves open.
 //!
 //! Only numbers and register values can be judged here, never what a pointer points to. The filter is a
-//! binary search over the system calls that it knows: the kernel runs it once for every system call number
-//! when it is installed, and once for every call of those that are not always allowed.
+//! search by system call number, short where most numbers are: the kernel runs it once for every number when
+//! it is installed, and then only for the calls that are not always allowed.
 
 use seccompiler::sock_filter;
 
@@ -231,87 +231,168 @@ fn argument(arg: u8) -> u32 {
     16 + 8 * u32::from(arg)
 }
 
-fn statement(code: u16, k: u32) -> sock_filter {
-    sock_filter { code, jt: 0, jf: 0, k }
+/// Lays the program out from its end, so that every jump knows where it leads: classic BPF jumps forwards
+/// only, and by 255 instructions at most.
+#[derive(Default)]
+struct Assembler {
+    /// Backwards.
+    code: Vec<sock_filter>,
+    /// Where each verdict was last returned.
+    returns: Vec<(u32, Label)>,
 }
 
-fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
+/// An instruction, counted from the end of the program.
+type Label = usize;
 
-fn short(length: usize) -> u8 {
-    u8::try_from(length).expect("a rule's block is far shorter than 256 instructions")
-}
+impl Assembler {
+    fn push(&mut self, code: u16, k: u32, jt: u8, jf: u8) -> Label {
+        self.code.push(sock_filter { code, jt, jf, k });
+        self.code.len() - 1
+    }
 
-/// The block of one rule: always ends in a return.
-fn block(rule: &Rule) -> Vec<sock_filter> {
-    let mut out = Vec::new();
-    for (tests, verdict) in &rule.cases {
-        // Backwards, so that each test knows how far the next case is.
-        let mut case = vec![statement(RETURN, verdict.code())];
-        for test in tests.iter().rev() {
-            let skip = short(case.len());
-            match *test {
-                Test::Equal { arg, mask, value } => {
-                    case.insert(0, jump(JUMP_EQUAL, value, 0, skip));
-                    if mask != u32::MAX {
-                        case.insert(0, statement(AND, mask));
+    fn statement(&mut self, code: u16, k: u32) -> Label {
+        self.push(code, k, 0, 0)
+    }
+
+    /// How far the next instruction is from `to`; brought near where that is too far.
+    fn near(&mut self, to: Label) -> Label {
+        // Room for the other branch, which may have to be brought near too.
+        if self.code.len() - to < 250 {
+            return to;
+        }
+        let distance = self.code.len() - to - 1;
+        self.statement(JUMP, u32::try_from(distance).expect("a program has at most 4096 instructions"))
+    }
+
+    fn branch(&mut self, code: u16, k: u32, yes: Label, no: Label) -> Label {
+        let (yes, no) = (self.near(yes), self.near(no));
+        let offset = |to: Label| u8::try_from(self.code.len() - to - 1).expect("it was brought near");
+        let (jt, jf) = (offset(yes), offset(no));
+        self.push(code, k, jt, jf)
+    }
+
+    /// An instruction that returns this; one serves all that are near.
+    fn verdict(&mut self, verdict: Verdict) -> Label {
+        let code = verdict.code();
+        if let Some((_, at)) = self.returns.iter().find(|(known, _)| *known == code)
+            && self.code.len() - at < 200
+        {
+            return *at;
+        }
+        let at = self.statement(RETURN, code);
+        self.returns.retain(|(known, _)| *known != code);
+        self.returns.push((code, at));
+        at
+    }
+
+    fn rule(&mut self, rule: &Rule) -> Label {
+        let mut next = self.verdict(rule.otherwise);
+        for (tests, verdict) in rule.cases.iter().rev() {
+            let mut held = self.verdict(*verdict);
+            for test in tests.iter().rev() {
+                let arg = match *test {
+                    Test::Equal { arg, mask, value } => {
+                        self.branch(JUMP_EQUAL, value, held, next);
+                        if mask != u32::MAX {
+                            self.statement(AND, mask);
+                        }
+                        arg
                     }
-                    case.insert(0, statement(LOAD, argument(arg)));
-                }
-                Test::Any { arg, bits } => {
-                    case.insert(0, jump(JUMP_ANY, bits, 0, skip));
-                    case.insert(0, statement(LOAD, argument(arg)));
-                }
+                    Test::Any { arg, bits } => {
+                        self.branch(JUMP_ANY, bits, held, next);
+                        arg
+                    }
+                };
+                held = self.statement(LOAD, argument(arg));
             }
+            next = held;
         }
-        out.extend(case);
+        next
     }
-    out.push(statement(RETURN, rule.otherwise.code()));
-    out
+
+    /// A search by number, which ends soonest for what most numbers are in: installing a filter costs a run
+    /// of it for every number that the kernel has.
+    fn search(&mut self, ranges: &[Range<'_>]) -> Label {
+        if let [range] = ranges {
+            return match range.rule {
+                Some(rule) => self.rule(rule),
+                None => self.verdict(Verdict::Allow),
+            };
+        }
+        let whole: u32 = ranges.iter().map(|range| range.weight).sum();
+        let mut left = ranges[0].weight;
+        let mut at = 1;
+        while at + 1 < ranges.len() && left + ranges[at].weight / 2 < whole / 2 {
+            left += ranges[at].weight;
+            at += 1;
+        }
+        let (below, above) = ranges.split_at(at);
+        let yes = self.search(above);
+        let no = self.search(below);
+        self.branch(JUMP_AT_LEAST, above[0].from, yes, no)
+    }
 }
 
-fn search(rules: &[Rule]) -> Vec<sock_filter> {
-    if rules.len() <= 3 {
-        let mut out = Vec::new();
-        for rule in rules {
-            let block = block(rule);
-            out.push(jump(JUMP_EQUAL, rule.number, 0, short(block.len())));
-            out.extend(block);
+/// Numbers that are judged alike, up to the next range.
+struct Range<'a> {
+    from: u32,
+    /// How many of them a kernel may have.
+    weight: u32,
+    /// All is allowed where there is none.
+    rule: Option<&'a Rule>,
+}
+
+/// No kernel has as many system calls.
+const NUMBERS: u32 = 512;
+
+/// Calls of this number and above are x32's, which mean other things (`__X32_SYSCALL_BIT`).
+const FOREIGN: u32 = 0x4000_0000;
+
+/// Every number, in ranges. Neighbours with the same plain verdict are one.
+fn ranges<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Range<'a>> {
+    let alike = |known: &Range<'_>, rule: &Rule| {
+        known.rule.is_some_and(|known| {
+            known.cases.is_empty() && rule.cases.is_empty() && known.otherwise == rule.otherwise
+        })
+    };
+    let mut out: Vec<Range<'_>> = Vec::with_capacity(64);
+    out.push(Range { from: 0, weight: 0, rule: None });
+    for rule in rules {
+        if out.last().is_some_and(|open| open.from > rule.number) {
+            // Judged already.
+            continue;
         }
-        out.push(statement(RETURN, Verdict::Allow.code()));
-        return out;
+        // Nothing lies between the one before and this one.
+        out.pop_if(|open| open.from == rule.number);
+        if !out.last().is_some_and(|known| alike(known, rule)) {
+            out.push(Range { from: rule.number, weight: 0, rule: Some(rule) });
+        }
+        if rule.number < FOREIGN {
+            out.push(Range { from: rule.number + 1, weight: 0, rule: None });
+        }
     }
-    let (left, right) = rules.split_at(rules.len() / 2);
-    let (pivot, left, right) = (right[0].number, search(left), search(right));
-    let mut out = Vec::with_capacity(left.len() + right.len() + 2);
-    if let Ok(skip) = u8::try_from(left.len()) {
-        out.push(jump(JUMP_AT_LEAST, pivot, skip, 0));
-    } else {
-        out.push(jump(JUMP_AT_LEAST, pivot, 0, 1));
-        out.push(statement(JUMP, left.len() as u32));
+    let mut end = NUMBERS;
+    for range in out.iter_mut().rev() {
+        // Never nothing: each must be found.
+        range.weight = end.saturating_sub(range.from).max(1);
+        end = end.min(range.from);
     }
-    out.extend(left);
-    out.extend(right);
     out
 }
 
 /// The program: a foreign architecture's calls (32-bit, x32) end the process, since their numbers mean
 /// other things.
 pub fn program(rules: &[Rule]) -> Vec<sock_filter> {
-    let mut out = vec![
-        statement(LOAD, ARCH),
-        jump(JUMP_EQUAL, AUDIT_ARCH, 1, 0),
-        statement(RETURN, Verdict::Kill.code()),
-        statement(LOAD, NUMBER),
-    ];
-    if cfg!(target_arch = "x86_64") {
-        // __X32_SYSCALL_BIT
-        out.push(jump(JUMP_AT_LEAST, 0x4000_0000, 0, 1));
-        out.push(statement(RETURN, Verdict::Kill.code()));
-    }
-    out.extend(search(rules));
-    out
+    let foreign = Rule { number: FOREIGN, cases: Vec::new(), otherwise: Verdict::Kill };
+    let foreign = cfg!(target_arch = "x86_64").then_some(&foreign);
+    let mut out = Assembler { code: Vec::with_capacity(128), returns: Vec::with_capacity(8) };
+    out.search(&ranges(rules.iter().chain(foreign)));
+    let found = out.statement(LOAD, NUMBER);
+    let kill = out.verdict(Verdict::Kill);
+    out.branch(JUMP_EQUAL, AUDIT_ARCH, found, kill);
+    out.statement(LOAD, ARCH);
+    out.code.reverse();
+    out.code
 }
 
 #[cfg(test)]

@@ -1,0 +1,9 @@
+//! Tells the linker of the static build what to put side by side; see `hot.ld`.
+
+fn main() {
+    println!("cargo:rerun-if-changed=hot.ld");
+    let musl = std::env::var_os("CARGO_CFG_TARGET_ENV").is_some_and(|env| env == "musl");
+    if let Some(dir) = std::env::var_os("CARGO_MANIFEST_DIR").filter(|_| musl) {
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}/hot.ld", dir.to_string_lossy());
+    }
+}
