@@ -4,6 +4,7 @@
 //! [`Status::dropped`], together with the layer that stands in for it.
 
 use std::io;
+use std::path::Path;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath,
@@ -11,6 +12,7 @@ use landlock::{
 };
 
 use crate::error::Error;
+use crate::host::within;
 use crate::plan::{Plan, open_path};
 use crate::policy::{Grant, Origin};
 use crate::profile::{NetMode, UnixMode};
@@ -140,7 +142,15 @@ pub fn judge(plan: &Plan, abi: u32, hidden_sockets: bool, status: &mut Status) {
     match net {
         NetMode::All => status.add("tcp", State::Off, Some("all".into())),
         NetMode::None => status.add("tcp", State::Enforced, Some("none".into())),
-        NetMode::Ports => status.add("tcp", if tcp.is_some() { State::Absent } else { State::Enforced }, tcp),
+        NetMode::Ports if tcp.is_some() => status.add("tcp", State::Absent, tcp),
+        // listen(2) on a socket that was never bound takes a port of the kernel's choice, and no hook of
+        // Landlock sees it; without any --bind-tcp seccomp refuses listen as a whole.
+        NetMode::Ports if !plan.policy.net.bind.is_empty() && !plan.policy.net.bind.contains(&0) => {
+            let why =
+                "listen without bind takes a port of the kernel's choice, as --bind-tcp 0 would grant it";
+            status.add("tcp", State::Degraded, Some(why.into()))
+        }
+        NetMode::Ports => status.add("tcp", State::Enforced, None),
     };
     status.add("scopes", state(&scopes), scopes);
 }
@@ -166,7 +176,7 @@ fn access(grant: &Grant, abi: ABI) -> BitFlags<AccessFs> {
         // Device nodes can be made by nobody.
         access |= AccessFs::from_write(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
         // Only what the user names, and what is in /dev, may be a device.
-        if grant.origin != Origin::Flag && !grant.path.starts_with("/dev") {
+        if grant.origin != Origin::Flag && !within(&grant.path, Path::new("/dev")) {
             access &= !BitFlags::from(AccessFs::IoctlDev);
         }
         // Sockets of others in the temporary directory stay out of reach.

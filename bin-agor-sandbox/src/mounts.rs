@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::git::{self, Repository};
-use crate::host::Host;
+use crate::host::{Host, within};
 use crate::landlock::Support;
 use crate::placeholder;
 use crate::plan::{Parents, Plan};
@@ -149,7 +149,7 @@ fn projects(plan: &Plan, host: &Host) -> Vec<PathBuf> {
 
 impl Planner<'_> {
     fn writable(&self, path: &Path) -> bool {
-        self.roots.iter().any(|root| path.starts_with(root))
+        self.roots.iter().any(|root| within(path, root))
     }
 
     fn push(&mut self, path: PathBuf, change: Change, why: &str, vital: bool) {
@@ -253,6 +253,9 @@ impl Planner<'_> {
         for path in environment_files(project) {
             self.hide(&path, "secrets of the project");
         }
+        for below in nested(project) {
+            self.nested(&below);
+        }
         match git::find(project) {
             Some(repository) => self.repository(project, &repository),
             // A link, or a file that leads nowhere known: not to be replaced either.
@@ -290,6 +293,16 @@ impl Planner<'_> {
         }
     }
 
+    /// The `.git` of a repository below the project.
+    fn nested(&mut self, dot_git: &Path) {
+        match std::fs::symlink_metadata(dot_git) {
+            Ok(meta) if meta.is_dir() && dot_git.join("HEAD").exists() => self.git_dir(dot_git),
+            // A submodule's file says where its repository is; a link is not to be replaced either.
+            Ok(meta) if !meta.is_dir() => self.protect(dot_git, "says where a repository is"),
+            _ => {}
+        }
+    }
+
     fn git_dir(&mut self, dir: &Path) {
         self.protect(&dir.join("config"), "configuration that runs commands");
         self.protect(&dir.join("hooks"), "run by git");
@@ -317,7 +330,8 @@ impl Planner<'_> {
             let below = |path: &PathBuf| path.starts_with(run) && path != run;
             let mut keep: Vec<PathBuf> = Vec::new();
             // By name first: with thousands of grants, following each would take longer than all the rest.
-            let leads = |path: &&PathBuf| path.starts_with("/run") || path.starts_with("/var/run");
+            let leads =
+                |path: &&PathBuf| within(path, Path::new("/run")) || within(path, Path::new("/var/run"));
             let granted = self.plan.grants.iter().map(|grant| &grant.path).filter(leads);
             for path in granted.chain(allowed) {
                 let Ok(real) = std::fs::canonicalize(path) else { continue };
@@ -339,7 +353,7 @@ impl Planner<'_> {
             .grants
             .iter()
             .filter(|grant| {
-                grant.rights.write && !temporary(&grant.origin) && !grant.path.starts_with("/dev")
+                grant.rights.write && !temporary(&grant.origin) && !within(&grant.path, Path::new("/dev"))
             })
             .map(|grant| grant.path.clone())
             .collect();
@@ -355,7 +369,7 @@ impl Planner<'_> {
 
     fn owned(&self, own: &[PathBuf], path: &Path) -> bool {
         own.iter().any(|root| {
-            path.starts_with(root) || std::fs::canonicalize(root).is_ok_and(|root| path.starts_with(root))
+            within(path, root) || std::fs::canonicalize(root).is_ok_and(|root| within(path, &root))
         })
     }
 
@@ -412,6 +426,34 @@ fn named(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = names.map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+/// How many directories of a project are looked into for repositories of their own.
+const NESTED: usize = 128;
+
+/// Where repositories below a project are: in the directories right below it, and where `.gitmodules` says.
+/// Deeper ones are not looked for: that would be a walk through the whole project at every start.
+fn nested(project: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    if let Ok(entries) = std::fs::read_dir(project) {
+        let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        found.extend(
+            dirs.take(NESTED)
+                .filter(|entry| entry.file_name() != ".git")
+                .map(|entry| entry.path().join(".git"))
+                .filter(|path| std::fs::symlink_metadata(path).is_ok()),
+        );
+    }
+    let text = std::fs::read_to_string(project.join(".gitmodules")).unwrap_or_default();
+    let paths = text.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| key.trim() == "path");
+    for (_, path) in paths.take(NESTED) {
+        let path = project.join(path.trim().trim_matches('"')).join(".git");
+        if !found.contains(&path) && std::fs::symlink_metadata(&path).is_ok() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }
 
 /// Git directories of submodules, which may be nested.

@@ -105,3 +105,13 @@ fn a_missing_path_is_a_warning_or_the_end() {
     assert_eq!((ran.code, ran.stdout.as_str()), (125, ""));
     assert!(ran.stderr.contains("loop"), "{ran:?}");
 }
+
+#[test]
+fn what_is_found_in_the_policy_is_said_before_the_command_runs() {
+    let sandbox = Sandbox::new();
+    let out = sandbox.path("out").display().to_string();
+    let ran = sandbox.run(["--ro", &out, "--rw", &out, "--", "true"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("is granted in two ways; the wider holds"), "{ran:?}");
+    assert_eq!(sandbox.run(["--ro", &out, "--", "true"]).stderr, "");
+}

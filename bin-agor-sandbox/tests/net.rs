@@ -80,6 +80,15 @@ fn bound_ports() {
     let granted = free.to_string();
     assert_eq!(probe(&sandbox, &["--bind-tcp", &granted], body, free), ["serve ok"]);
     assert_eq!(probe(&sandbox, &["--bind-tcp", "1"], body, free), ["serve 13"]);
+    // What listen without bind takes is a port of the kernel's choice: said, unless that was granted.
+    let tcp = |ports: &str| {
+        let status = sandbox.status(&["--bind-tcp", ports]);
+        let layers = status["layers"].as_array().unwrap();
+        layers.iter().find(|layer| layer["name"] == "tcp").unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(tcp(&granted), "degraded");
+    assert_eq!(tcp("0"), "enforced");
+    assert_eq!(sandbox.run(["--require", "--bind-tcp", &granted, "--", "true"]).code, 125);
 }
 
 #[test]

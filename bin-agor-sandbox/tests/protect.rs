@@ -286,3 +286,28 @@ fn sockets_of_others_are_out_of_reach() {
     }
     assert_eq!(sandbox.python(&["--unix-all"], &connect).code, 0);
 }
+
+#[test]
+fn repositories_below_the_project_are_protected_too() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    repository(&sandbox, "work/child");
+    repository(&sandbox, "work/vendor/deep");
+    std::fs::write(sandbox.path("work/.gitmodules"), "[submodule \"d\"]\n\tpath = vendor/deep\n").unwrap();
+    for dir in ["child", "vendor/deep"] {
+        for attack in [
+            "echo x >>.git/config",
+            "echo x >.git/hooks/pre-commit",
+            "mv .git away",
+            "echo x >.git/commondir",
+        ] {
+            let ran = sandbox.sh(&[], &format!("cd {dir} && {attack}"));
+            assert_ne!(ran.code, 0, "{dir}: {attack}: {ran:?}");
+        }
+        let ran = sandbox.sh(&[], &format!("cd {dir} && echo 2 >>tracked && git commit -qam second"));
+        assert_eq!(ran.code, 0, "{dir}: {ran:?}");
+        assert!(gone(&sandbox.path(format!("work/{dir}/.git/commondir"))));
+    }
+}

@@ -65,6 +65,11 @@ pub(crate) fn become_command(
     let learning = matches!(mode, Mode::Learning(_));
     let mut status = Status::new(&plan.policy.profile);
     status.findings.clone_from(&plan.findings);
+    if !learning {
+        for found in &plan.findings {
+            output::warning(TOOL, found);
+        }
+    }
     if plan.policy.check && !learning {
         for found in check::hard_links(plan) {
             output::warning(TOOL, &found);
