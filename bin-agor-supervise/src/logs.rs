@@ -18,13 +18,14 @@ pub(crate) struct Log {
     max_size: u64,
     keep: u32,
     complained: bool,
+    /// It cannot be rotated, which has been said.
+    stuck: bool,
     at_line_start: bool,
 }
 
 impl Log {
     /// Opens `dir/file`, going on at its end. `keep` older files are kept besides it.
     pub(crate) fn open(dir: &Path, file: &str, max_size: u64, keep: u32) -> std::io::Result<Log> {
-        fs::create_dir_all(dir)?;
         let mut log = Log {
             path: dir.join(file),
             file: None,
@@ -32,13 +33,18 @@ impl Log {
             max_size,
             keep,
             complained: false,
+            stuck: false,
             at_line_start: true,
         };
         log.reopen()?;
         Ok(log)
     }
 
+    /// Opens the file, also where somebody has removed the directory meanwhile.
     fn reopen(&mut self) -> std::io::Result<()> {
+        if let Some(dir) = self.path.parent() {
+            fs::create_dir_all(dir)?;
+        }
         // Not O_APPEND, which splice(2) refuses.
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
@@ -53,28 +59,47 @@ impl Log {
         name.into()
     }
 
-    fn rotate(&mut self) {
+    /// Makes room; where that cannot be done the file goes on growing, which is said once. False when there
+    /// is no room.
+    fn rotate(&mut self) -> bool {
         self.file = None;
-        let mut result = Ok(());
-        if self.keep == 0 {
-            result = fs::remove_file(&self.path);
+        let moved = if self.keep == 0 {
+            fs::remove_file(&self.path)
         } else {
             for number in (1..self.keep).rev() {
                 // What is not there need not move.
                 let _ = fs::rename(self.numbered(number), self.numbered(number + 1));
             }
-            result = result.and_then(|()| fs::rename(&self.path, self.numbered(1)));
+            fs::rename(&self.path, self.numbered(1))
+        };
+        match moved {
+            // Somebody else has taken the file away.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                if !std::mem::replace(&mut self.stuck, true) {
+                    self.say(&format!("rotate: {error}"));
+                }
+                return false;
+            }
+            _ => self.stuck = false,
         }
-        if let Err(error) = result.and_then(|()| self.reopen()) {
-            self.complain(&error.to_string());
+        match self.reopen() {
+            Ok(()) => true,
+            Err(error) => {
+                self.complain(&error.to_string());
+                false
+            }
         }
+    }
+
+    fn say(&self, why: &str) {
+        output::warning(crate::TOOL, &format!("write log {}: {why}", self.path.display()));
     }
 
     /// Said once until it works again: a stream's bytes go on either way.
     fn complain(&mut self, why: &str) {
         if !self.complained {
             self.complained = true;
-            output::warning(crate::TOOL, &format!("write log {}: {why}", self.path.display()));
+            self.say(why);
         }
     }
 
@@ -104,7 +129,9 @@ impl Log {
             };
             self.append(&bytes[..end]);
             bytes = &bytes[end..];
-            self.rotate();
+            if !self.rotate() {
+                break;
+            }
         }
         self.append(bytes);
     }
@@ -172,6 +199,49 @@ mod tests {
         let mut log = Log::open(dir.path(), "a.log", 10, 2).unwrap();
         log.write(b"7\n");
         assert_eq!(read(&dir, "a.log"), "6th\n7\n");
+    }
+
+    #[test]
+    fn a_directory_or_file_that_is_removed_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        let mut log = Log::open(&logs, "a.log", 10, 2).unwrap();
+        for _ in 0..5 {
+            log.write(b"12345678\n");
+        }
+        fs::remove_dir_all(&logs).unwrap();
+        log.write(b"a line of its own\nkept\n");
+        assert_eq!(fs::read_to_string(logs.join("a.log")).unwrap(), "kept\n");
+        fs::remove_file(logs.join("a.log")).unwrap();
+        for line in ["12345678\n", "abcdefgh\n"] {
+            log.write(line.as_bytes());
+        }
+        assert_eq!(fs::read_to_string(logs.join("a.log")).unwrap(), "abcdefgh\n");
+        // Neither a directory nor a file can be made here, and a write says so and ends.
+        fs::remove_dir_all(&logs).unwrap();
+        fs::write(&logs, "in the way").unwrap();
+        for _ in 0..5 {
+            log.write(b"12345678\n");
+        }
+        assert!(log.complained && log.file.is_none());
+        fs::remove_file(&logs).unwrap();
+        log.write(b"again\n");
+        assert_eq!(fs::read_to_string(logs.join("a.log")).unwrap(), "again\n");
+    }
+
+    #[test]
+    fn what_cannot_be_rotated_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::open(dir.path(), "a.log", 10, 1).unwrap();
+        fs::create_dir(dir.path().join("a.log.1")).unwrap();
+        for _ in 0..5 {
+            log.write(b"12345678\n");
+        }
+        assert!(log.stuck);
+        assert_eq!(read(&dir, "a.log").len(), 45);
+        fs::remove_dir(dir.path().join("a.log.1")).unwrap();
+        log.write(b"1\n");
+        assert_eq!((read(&dir, "a.log").as_str(), log.stuck), ("1\n", false));
     }
 
     #[test]
