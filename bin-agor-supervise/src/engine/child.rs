@@ -338,6 +338,10 @@ impl Engine {
         if let Some(keeper) = &self.keeper {
             // One that is gone has ended everything.
             let _ = protocol::send_command(&keeper.socket, command, (None, None));
+            // Nor does one that somebody has stopped keep an order waiting. It is our child, not reaped yet.
+            if let Some(pid) = rustix::process::Pid::from_raw(keeper.pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+            }
         }
     }
 

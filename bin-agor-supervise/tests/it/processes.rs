@@ -132,6 +132,19 @@ fn the_keeper_killed_is_a_crash_and_no_more() {
 }
 
 #[test]
+fn a_stopped_keeper_keeps_no_stop_waiting() {
+    let world = World::new();
+    let mark = "86888.";
+    let script = family(mark, &format!("exec sleep {mark}5"));
+    let mut supervisor = world.start(&["--name", "s", "--", "sh", "-c", &script]);
+    assert_eq!(supervisor.line(), "up");
+    world.wait_for("s", "healthy");
+    kill(children_of(supervisor.pid())[0], Signal::STOP);
+    assert_eq!(supervisor.stop().code(), Some(0));
+    assert!(survivors(mark).is_empty());
+}
+
+#[test]
 fn a_supervisor_killed_while_it_starts_leaves_nothing() {
     let world = World::new();
     let mark = "86555.1";
