@@ -25,6 +25,8 @@ use crate::sys::memory;
 const BACKLOG: usize = 10_000;
 /// With nothing to write for this long, memory is given back, once.
 const QUIET: Duration = Duration::from_millis(500);
+/// A database is opened this long after the start: until then the processors are the command's.
+const SETTLE: Duration = Duration::from_millis(30);
 /// Between tries.
 const RETRY: [u64; 5] = [1, 2, 5, 15, 30];
 
@@ -160,6 +162,15 @@ impl Worker {
         let mut failures = 0usize;
         let mut finishing = false;
         let mut trimmed = false;
+        let settled = Instant::now() + SETTLE;
+        while let Ok(note) = notes.recv_timeout(settled.saturating_duration_since(Instant::now())) {
+            // An end is worth a record at once.
+            let ended = matches!(note, Note::Ended { .. });
+            finishing |= self.take(note);
+            if finishing || ended {
+                break;
+            }
+        }
         loop {
             let pending = self.run.is_some() || !self.events.is_empty() || !self.mail.is_empty();
             if finishing && (!pending || failures > 0) {

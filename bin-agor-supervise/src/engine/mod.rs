@@ -95,12 +95,23 @@ pub(crate) struct Engine {
 pub(crate) fn run(config: Config, inherited: crate::sys::signals::Mask) -> Result<Status, SuperviseError> {
     let mut engine = setup::engine(config, inherited)?;
     engine.event(Event::Start, clock::now());
+    engine.stand_aside();
     engine.open_late();
     engine.serve();
     Ok(engine.close())
 }
 
 impl Engine {
+    /// Leaves the processors to the keeper until it has said what became of the first start: threads and
+    /// databases can wait, the command should not. Only its state is there before it: it may ask for that.
+    fn stand_aside(&mut self) {
+        self.publish();
+        let Some(keeper) = &self.keeper else { return };
+        let patience = Timespec { tv_sec: 0, tv_nsec: FIRST_START.subsec_nanos().into() };
+        // An interrupted or failed wait is a short one.
+        let _ = poll(&mut [PollFd::new(&keeper.socket, PollFlags::IN)], Some(&patience));
+    }
+
     /// Until there is an outcome and the streams have been passed on.
     fn serve(&mut self) {
         while self.finished.is_none() {
@@ -238,6 +249,8 @@ struct Ready {
     listener: bool,
 }
 
+/// How long the first start may keep us from everything else.
+const FIRST_START: Duration = Duration::from_millis(50);
 /// How long the last words on stderr are waited for before a command is started again without them.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 

@@ -128,7 +128,9 @@ fn a_killed_supervisor_is_succeeded() {
     assert_eq!(first.line(), "2 1");
     let child = world.pid("k", 2);
     // The database follows a moment later; what it does not have yet the successor adds of the last one only.
-    crate::support::until("the crash is recorded", || !world.history("k").is_empty());
+    crate::support::until("the crash is recorded", || {
+        world.history("k").iter().any(|row| row["incarnation"] == 1)
+    });
     first.signal(Signal::KILL);
     first.wait();
     // Whatever the moment: never healthy.
