@@ -46,7 +46,7 @@ pub fn report<F: Failure>(tool: &str, failure: &F, json: bool) -> Exit {
     if json {
         let error = serde_json::json!({ "code": exit.code(), "message": message, "hint": hint });
         // Where stdout is gone too, stderr below is all that is left.
-        let _ = output::Out::stdout().json(&serde_json::json!({ "schema": 1, "error": error }));
+        let _ = output::Out::stdout().object(&serde_json::json!({ "error": error }));
     }
     output::error(tool, &message, hint.as_deref());
     exit

@@ -81,12 +81,25 @@ impl Out {
         self.flush()
     }
 
+    /// One JSON object on a line of its own, led by `"schema": 1`, flushed.
+    pub fn object(&mut self, body: &serde_json::Value) -> Result<(), OutError> {
+        self.json(&Document { schema: 1, body })
+    }
+
     /// Sends what is buffered and, on the terminal's side of it, finishes the line.
     pub fn flush(&mut self) -> Result<(), OutError> {
         self.inner.flush()?;
         self.inner.get_mut().flush()?;
         Ok(())
     }
+}
+
+/// A `Value` sorts its keys; the schema goes before them.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u8,
+    #[serde(flatten)]
+    body: &'a serde_json::Value,
 }
 
 /// Whether stderr is systemd's journal (`JOURNAL_STREAM` names its device and inode, systemd.exec(5)).
@@ -130,4 +143,16 @@ pub fn warning(tool: &str, message: &str) {
 /// `tool: message` on stderr, for what is worth saying and is neither error nor data.
 pub fn notice(tool: &str, message: &str) {
     stderr_line(5, &format!("{tool}: {}", crate::text::single_line(message)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_leads_an_object() {
+        let body = serde_json::json!({ "a": 1, "z": { "b": 2 } });
+        let text = serde_json::to_string(&Document { schema: 1, body: &body }).unwrap();
+        assert_eq!(text, r#"{"schema":1,"a":1,"z":{"b":2}}"#);
+    }
 }

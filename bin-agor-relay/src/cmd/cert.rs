@@ -55,8 +55,7 @@ pub(super) fn run(args: &CertNew) -> Result<Exit, Error> {
     let pin = Pin::of_certificate(&pair.der).map(|pin| pin.to_string()).unwrap_or_default();
     let mut out = Out::stdout();
     if args.json {
-        out.json(&json!({
-            "schema": 1,
+        out.object(&json!({
             "cert": args.cert.display().to_string(),
             "key": args.key.display().to_string(),
             "names": args.names,

@@ -27,7 +27,7 @@ pub(super) fn run(args: &cli::Pin) -> Result<Exit, Error> {
     };
     let mut out = Out::stdout();
     if args.json {
-        out.json(&json!({ "schema": 1, "pin": pin.to_string(), "from": from }))?;
+        out.object(&json!({ "pin": pin.to_string(), "from": from }))?;
     } else {
         out.line(pin.to_string())?;
     }

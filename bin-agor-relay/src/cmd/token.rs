@@ -18,7 +18,7 @@ pub(super) fn run(command: TokenSub) -> Result<Exit, Error> {
             let token = Secret::generate()?;
             if json {
                 let hash = token.hash().to_string();
-                out.json(&json!({ "schema": 1, "token": token.expose(), "hash": hash }))?;
+                out.object(&json!({ "token": token.expose(), "hash": hash }))?;
             } else {
                 out.line(token.expose())?;
             }
@@ -37,7 +37,7 @@ pub(super) fn run(command: TokenSub) -> Result<Exit, Error> {
                 .map_err(fail)?;
             if json {
                 let hash = token.hash().to_string();
-                out.json(&json!({ "schema": 1, "file": path.display().to_string(), "hash": hash }))?;
+                out.object(&json!({ "file": path.display().to_string(), "hash": hash }))?;
             } else {
                 out.line(token.hash().to_string())?;
             }
@@ -45,7 +45,7 @@ pub(super) fn run(command: TokenSub) -> Result<Exit, Error> {
         TokenSub::Hash { file, json } => {
             let hash = Secret::from_file(&file)?.hash().to_string();
             if json {
-                out.json(&json!({ "schema": 1, "hash": hash }))?;
+                out.object(&json!({ "hash": hash }))?;
             } else {
                 out.line(hash)?;
             }
