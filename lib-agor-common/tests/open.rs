@@ -304,3 +304,20 @@ fn only_safe_sqlites_are_used() {
     assert_eq!(error.exit(), Exit::CONFIG);
     assert!(error.to_string().starts_with("SQLite 3.45.1 can corrupt"), "{error}");
 }
+
+#[test]
+fn one_shot_writers_do_not_let_the_log_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    let mut most = 0;
+    for _ in 0..60 {
+        let mut db = db::open(&path, &V1, Options::create()).unwrap();
+        db.transact(|tx| tx.execute("CREATE TABLE IF NOT EXISTS t (x)", [])).unwrap();
+        db.transact(|tx| tx.execute("INSERT INTO t VALUES (randomblob(100000))", [])).unwrap();
+        drop(db);
+        most = most.max(fs::metadata(dir.path().join("a.db-wal")).unwrap().len());
+    }
+    assert!(most < 3 << 20, "{most}");
+    let db = db::open(&path, &V1, Options::read()).unwrap();
+    assert_eq!(number(db.conn(), "SELECT count(*) FROM t"), 60);
+}

@@ -12,6 +12,7 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
 thread_local! {
     static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static EARLIER: Cell<Option<Instant>> = const { Cell::new(None) };
     static DEADLINE: Cell<Duration> = const { Cell::new(DEFAULT_DEADLINE) };
 }
 
@@ -25,11 +26,22 @@ pub(super) fn deadline() -> Duration {
     DEADLINE.get()
 }
 
+/// Runs `wait`; the time that it takes counts against the deadline of the next lock, up to [`counted`].
+pub(super) fn counting<T>(wait: impl FnOnce() -> T) -> T {
+    EARLIER.set(Some(Instant::now()));
+    wait()
+}
+
+/// What [`counting`] counted is over: the lock was got, or not.
+pub(super) fn counted() {
+    EARLIER.set(None);
+}
+
 /// The busy handler: true to try again. `tries` is 0 at the first call for one lock.
 pub(super) fn handler(tries: i32) -> bool {
     let now = Instant::now();
     if tries == 0 {
-        SINCE.set(Some(now));
+        SINCE.set(Some(EARLIER.take().unwrap_or(now)));
     }
     let since = SINCE.get().unwrap_or(now);
     let waited = now.duration_since(since);

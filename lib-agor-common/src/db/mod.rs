@@ -13,6 +13,7 @@ pub mod files;
 pub mod locks;
 mod migrate;
 mod open;
+mod queue;
 
 pub use busy::{DEFAULT_DEADLINE, set_deadline};
 pub use error::{DbError, is_busy};
