@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use agor_common::db::Db;
 use agor_common::mail::dead;
 use agor_common::mail::presence::{self, Beat, Clock};
 use agor_common::process::Identity;
@@ -18,7 +19,8 @@ use crate::{cli, redrive, wake};
 pub fn heartbeat(app: &mut App, args: cli::Heartbeat) -> Done<Exit> {
     let me = app.me()?.to_owned();
     let Some(every) = args.every else {
-        let redriven = beat(app, &me, &args)?;
+        let (redriven, db) = beat(app, &me, &args)?;
+        db.leave();
         if app.json {
             app.object(&json!({ "agent": me, "redriven": redriven }))?;
         }
@@ -46,8 +48,9 @@ pub fn heartbeat(app: &mut App, args: cli::Heartbeat) -> Done<Exit> {
     around(args, every, &me)
 }
 
-/// One heartbeat; mail that was parked while the agent was away goes back. Returns how much.
-fn beat(app: &App, me: &str, args: &cli::Heartbeat) -> Done<usize> {
+/// One heartbeat; mail that was parked while the agent was away goes back. Returns how much, and the
+/// database.
+fn beat(app: &App, me: &str, args: &cli::Heartbeat) -> Done<(usize, Db)> {
     let span = tracing::info_span!("btmsg.heartbeat", agor.agent = me);
     telemetry::parent_from_env(&span);
     let _in = span.enter();
@@ -71,7 +74,7 @@ fn beat(app: &App, me: &str, args: &cli::Heartbeat) -> Done<usize> {
     if redriven > 0 {
         wake::touch(me);
     }
-    Ok(redriven)
+    Ok((redriven, db))
 }
 
 /// A later heartbeat: what fails now may work in a minute, and is said.

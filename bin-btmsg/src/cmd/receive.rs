@@ -10,7 +10,7 @@ use super::inbox::arrive;
 use crate::app::{self, App, Done};
 use crate::error::Error;
 use crate::receive::{self, Action, Leased};
-use crate::{TOOL, cli, show, wake};
+use crate::{TOOL, cli, clock, show, wake};
 
 /// Takes messages under a lease; with `--wait` sleeps until there are some.
 pub fn recv(app: &mut App, args: &cli::Recv) -> Done<Exit> {
@@ -21,6 +21,9 @@ pub fn recv(app: &mut App, args: &cli::Recv) -> Done<Exit> {
     }
     let mut db = app.write()?;
     let me = arrive(app, &mut db)?;
+    if clock::step(db.conn())?.is_some() {
+        db.write(|tx| clock::follow(tx, &me))?;
+    }
     let max_deliveries = app.config.max_deliveries;
     let mut waiter = until.map(|_| wake::Waiter::new(&me));
     let taken = loop {

@@ -15,7 +15,7 @@ use crate::app::{self, App, Done};
 use crate::cli;
 use crate::error::Error;
 use crate::send::{self, Draft, Sent};
-use crate::{sweep, wake};
+use crate::{clock, sweep, wake};
 
 /// A line of a batch is sent with as many others as are there already, up to this many.
 const CHUNK: usize = 256;
@@ -176,9 +176,12 @@ pub fn one(app: &mut App, envelope: &cli::Envelope, draft: Draft) -> Done<Exit> 
     let mut due = false;
     let sent = db.write(|tx| -> Done<Sent> {
         let from = app::find(tx, &me)?;
-        let sent = send::send(tx, &from, &draft, stall_s)?;
+        // A clock that was set makes a sweep due; what is sent now is by the new clock already.
         due = sweep::claim(tx, app)?;
-        Ok(sent)
+        if due {
+            clock::follow(tx, &me)?;
+        }
+        send::send(tx, &from, &draft, stall_s)
     });
     let sent = match sent {
         Ok(sent) => sent,
@@ -201,6 +204,9 @@ pub fn one(app: &mut App, envelope: &cli::Envelope, draft: Draft) -> Done<Exit> 
     say(app, &sent, envelope.dedup_key.as_deref())?;
     if due {
         aside(app, &mut db);
+    }
+    if app.out.flush().is_ok() {
+        db.leave();
     }
     Ok(if sent.is_parked() { Exit::UNAVAILABLE } else { Exit::OK })
 }

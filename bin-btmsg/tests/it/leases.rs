@@ -148,3 +148,46 @@ fn several_ids_are_settled_together_or_not_at_all() {
     world.ok(&["--as", "bob", "nack", &c, "--delay", "1h"]);
     world.fails(1, &["--as", "bob", "recv"]);
 }
+
+/// As if the wall clock had been set by that many seconds since the last sweep: what was stored before is by
+/// the old clock.
+fn set_clock(world: &World, seconds: i64) {
+    world.ok(&["sweep"]);
+    let ms = seconds * 1000;
+    world.sql(&format!(
+        "UPDATE mail_meta SET value = substr(value, 1, 37) || (substr(value, 38) - ({ms})) WHERE key = 'clock';
+         UPDATE messages SET lease_until_ms = lease_until_ms - ({ms}), not_before_ms = not_before_ms - ({ms}),
+             expires_ms = expires_ms - ({ms}) WHERE read = 0"
+    ));
+}
+
+#[test]
+fn a_clock_that_is_set_neither_ends_nor_prolongs_what_runs() {
+    for hour in [3600, -3600] {
+        let world = World::with_peers();
+        world.ok(&["--as", "alice", "send", "bob", "leased"]);
+        recv(&world, &["--lease", "5m"]);
+        world.ok(&["--as", "alice", "send", "bob", "later", "--delay", "10m"]);
+        world.ok(&["--as", "alice", "send", "bob", "short-lived", "--ttl", "20m"]);
+        let due = "SELECT coalesce(lease_until_ms, not_before_ms, expires_ms) FROM messages ORDER BY seq";
+        let before = world.texts(due);
+        set_clock(&world, hour);
+        assert_ne!(world.texts(due), before);
+        // Whoever is first, a receiver or a sweep, puts it right.
+        if hour > 0 {
+            assert_eq!(recv(&world, &[])["text"], "short-lived");
+        } else {
+            world.ok(&["sweep"]);
+            assert_eq!(world.inbox("bob").last().map(String::as_str), Some("short-lived"));
+        }
+        let after = world.texts(due);
+        assert_eq!(before[..2].len(), after[..2].len());
+        for (was, is) in before[..2].iter().zip(&after) {
+            let moved = is.parse::<i64>().unwrap() - was.parse::<i64>().unwrap();
+            assert!(moved.abs() < 2000, "{hour}: moved by {moved} ms");
+        }
+        assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE event_type = 'clock_set'"), 1);
+        assert_eq!(world.number("SELECT count(*) FROM dead_letter_queue"), 0);
+        world.assert_sound();
+    }
+}

@@ -121,6 +121,16 @@ impl World {
         self.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
+    /// The first column of every row, as text.
+    pub(crate) fn texts(&self, sql: &str) -> Vec<String> {
+        let conn = self.sqlite();
+        let mut rows = conn.prepare(sql).unwrap();
+        rows.query_map([], |row| Ok(agor_common::mail::text(row.get_ref(0)?).0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    }
+
     /// The texts in an inbox, in order.
     pub(crate) fn inbox(&self, agent: &str) -> Vec<String> {
         texts(&self.json(&["--as", agent, "inbox", "--limit", "100000"]), "messages")
