@@ -3,7 +3,7 @@
 use agor_common::db::rusqlite::{Connection, params};
 use agor_common::db::{Db, DbError};
 use agor_common::mail::messages::{Message, State};
-use agor_common::mail::presence::{self, Clock};
+use agor_common::mail::presence::{self, Clock, Offline};
 use agor_common::{Exit, output, text, time};
 use serde_json::{Value, json};
 
@@ -18,13 +18,22 @@ pub fn arrive(app: &App, db: &mut Db) -> Done<String> {
     let me = app.my_row(db.conn())?.id;
     let presence = presence::of(db.conn(), &me, &Clock::now(), app.stall_s())?;
     let Some(presence) = presence else { return Ok(me) };
-    if !presence::is_last_word() && redrive::is_awaited(db.conn(), &presence)? {
+    if !presence::is_last_word()
+        && !(is_onlooker(&me) && presence.offline == Some(Offline::Crashed))
+        && redrive::is_awaited(db.conn(), &presence)?
+    {
         match db.write(|tx| redrive::back(tx, app, &presence)).map_err(|error| app.name_file(error)) {
             Ok(_) | Err(Error::Db(DbError::ReadOnly { .. })) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(me)
+}
+
+/// Whether somebody looks on the agent's behalf, with `--as`: a crashed agent is not back because its operator
+/// reads its mail. The agent itself, and whatever starts it again, has `BTMSG_AGENT_ID`, or sends a heartbeat.
+fn is_onlooker(me: &str) -> bool {
+    std::env::var("BTMSG_AGENT_ID").as_deref() != Ok(me)
 }
 
 /// Lists messages.

@@ -190,3 +190,59 @@ fn letters_can_be_filtered() {
     assert_eq!(list(&["--waiting"]), ["to carol"]);
     world.fails(2, &["dlq", "list", "--reason", "bored"]);
 }
+
+#[test]
+fn what_an_older_client_stored_past_the_limit_is_dead_and_its_sender_hears_of_it() {
+    let world = World::with_peers();
+    std::fs::create_dir_all(world.path(".config/agor")).unwrap();
+    std::fs::write(world.path(".config/agor/agor.toml"), "[btmsg]\nmax_size = 1000\n").unwrap();
+    // The caller's own body is refused and nothing is stored.
+    let large = "x".repeat(1001);
+    world.fails(65, &["--as", "alice", "send", "bob", &large]);
+    assert_eq!(world.number("SELECT count(*) FROM messages"), 0);
+    world.sql(&format!(
+        "INSERT INTO messages (id, from_agent, to_agent, content) VALUES ('old-1', 'alice', 'bob', '{large}'),
+             ('old-2', 'alice', 'bob', 'small enough')"
+    ));
+    world.ok(&["sweep"]);
+    assert_eq!(world.inbox("bob"), ["small enough"]);
+    assert_eq!(world.text("SELECT reason FROM dead_letter_queue WHERE message_id = 'old-1'"), "too_large");
+    let bounce = world.inbox("alice").remove(0);
+    assert!(bounce.contains("too_large") && bounce.contains("1001 bytes, more than 1000"), "{bounce}");
+    // By hand it can be delivered all the same, and the next sweep lets it be.
+    world.ok(&["dlq", "redrive", "--reason", "too_large"]);
+    world.ok(&["sweep"]);
+    assert_eq!(world.inbox("bob").len(), 2);
+}
+
+#[test]
+fn an_onlooker_does_not_bring_a_crashed_agent_back() {
+    let world = World::with_peers();
+    let mut db = agor_common::mail::open(&world.db(), agor_common::db::Options::create()).unwrap();
+    db.transact(|tx| agor_common::mail::presence::mark_crashed(tx, "agor-supervise", "bob", "exit 1"))
+        .unwrap();
+    world.fails(69, &["--as", "alice", "send", "bob", "hi"]);
+    for command in ["inbox", "unread", "notify"] {
+        world.ok(&["--as", "bob", command]);
+        assert_eq!(world.text("SELECT status FROM agents WHERE id = 'bob'"), "crashed", "{command}");
+    }
+    assert!(world.btmsg(&["inbox"]).env("BTMSG_AGENT_ID", "bob").output().unwrap().status.success());
+    assert_eq!(world.text("SELECT status FROM agents WHERE id = 'bob'"), "active");
+    assert_eq!(world.inbox("bob"), ["hi"]);
+}
+
+#[test]
+fn a_pruned_letter_leaves_the_search_index() {
+    let world = World::with_peers();
+    world.ok(&["unregister", "bob"]);
+    world.fails(69, &["--as", "alice", "send", "bob", "needle in the queue"]);
+    world.fails(69, &["--as", "alice", "send", "bob", "another needle"]);
+    let found = "SELECT count(*) FROM messages_fts WHERE messages_fts MATCH 'needle'";
+    assert_eq!(world.number(found), 2);
+    world.ok(&["dlq", "purge", "1"]);
+    world.ok(&["prune", "--older-than", "0s"]);
+    assert_eq!(world.number(found), 1);
+    world.ok(&["register", "bob"]);
+    assert_eq!(world.inbox("bob"), ["another needle"]);
+    assert_eq!(world.json(&["--as", "bob", "search", "needle"])["messages"].as_array().unwrap().len(), 1);
+}
