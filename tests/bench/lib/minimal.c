@@ -3,11 +3,12 @@
  *   minimal DB heartbeat AGENT
  *   minimal DB send FROM TO ID TEXT
  *
- * Same file, same rows, same durability; no arguments to parse, no configuration, no checks of who may write
+ * Same schema, same rows, same durability, a log that is emptied at the same size; no arguments to parse, no configuration, no checks of who may write
  * to whom, and where the audit row has its hash it has 32 zero bytes. Linked with the SQLite of btmsg. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "sqlite3.h"
 
@@ -35,6 +36,7 @@ static sqlite3_int64 run(const char *sql, int n, const char **values) {
 
 int main(int argc, char **argv) {
     struct timespec now;
+    struct stat log;
     char ms[32], seconds[32];
     int heartbeat;
     if (argc < 4) return 2;
@@ -68,6 +70,8 @@ int main(int argc, char **argv) {
         run("INSERT INTO messages_fts (rowid, subject, content) SELECT max(seq), '', ?4 FROM messages", 4, values);
     }
     run("COMMIT", 0, NULL);
+    if (stat(sqlite3_filename_wal(sqlite3_db_filename(db, "main")), &log) == 0 && log.st_size >= 1 << 20)
+        run("PRAGMA wal_checkpoint(TRUNCATE)", 0, NULL);
     check(sqlite3_close(db));
     if (!heartbeat) puts(argv[5]);
     return 0;
