@@ -113,6 +113,8 @@ pub enum Command {
     Prune(Prune),
     /// Show the database, the agents and their mail at a glance
     Status(Status),
+    /// Check every page of the database; exit 65 and the broken ones when it is damaged
+    Doctor,
 }
 
 /// Durations beyond this are refused: no clock of ours would hold the moment at which they end.

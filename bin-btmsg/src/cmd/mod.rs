@@ -5,6 +5,7 @@ pub mod audit;
 pub mod channel;
 pub mod contacts;
 pub mod dlq;
+pub mod doctor;
 pub mod heartbeat;
 pub mod inbox;
 pub mod log;
@@ -109,6 +110,7 @@ pub fn run(app: &mut App, command: Command) -> Done<Exit> {
         Command::Export(args) => operate::export(app, &args),
         Command::Prune(args) => operate::prune(app, &args),
         Command::Status(args) => operate::status(app, &args),
+        Command::Doctor => doctor::doctor(app),
     }
 }
 

@@ -346,7 +346,22 @@ fn remove(db: &mut Db, table: &str, condition: &str, before: i64, dry_run: bool)
                              SELECT seq FROM messages AS gone WHERE indexed = 1 AND rowid IN
                                  (SELECT rowid FROM messages WHERE {condition} LIMIT ?2)
                              AND NOT EXISTS (SELECT 1 FROM messages AS other WHERE other.seq = gone.seq
-                                 AND other.rowid <> gone.rowid))"
+                                 AND other.rowid <> gone.rowid)
+                             AND NOT EXISTS (SELECT 1 FROM dead_letter_queue AS other WHERE other.seq = gone.seq
+                                 AND other.redriven_ms IS NULL AND other.purged_ms IS NULL))"
+                    ),
+                    [&before as &dyn ToSql, &CHUNK],
+                )?;
+            }
+            if table == "dead_letter_queue" {
+                tx.execute(
+                    &format!(
+                        "DELETE FROM messages_fts WHERE rowid IN (
+                             SELECT seq FROM dead_letter_queue AS gone WHERE indexed = 1 AND id IN
+                                 (SELECT id FROM dead_letter_queue WHERE {condition} LIMIT ?2)
+                             AND NOT EXISTS (SELECT 1 FROM messages AS other WHERE other.seq = gone.seq)
+                             AND NOT EXISTS (SELECT 1 FROM dead_letter_queue AS other WHERE other.seq = gone.seq
+                                 AND other.redriven_ms IS NULL AND other.purged_ms IS NULL))"
                     ),
                     [&before as &dyn ToSql, &CHUNK],
                 )?;
@@ -412,8 +427,19 @@ pub fn status(app: &mut App, args: &cli::Status) -> Done<Exit> {
 }
 
 /// What `PRAGMA integrity_check` finds, at most 20 lines.
-fn check(conn: &Connection) -> Done<Vec<String>> {
+pub fn check(conn: &Connection) -> Done<Vec<String>> {
     let mut rows = conn.prepare("PRAGMA integrity_check(20)")?;
-    let lines = rows.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    let mut lines = Vec::new();
+    for line in rows.query_map([], |row| row.get::<_, String>(0))? {
+        match line {
+            // One text holds what was found in all of the trees, a line each.
+            Ok(found) => lines.extend(found.lines().filter(|line| *line != "ok").map(str::to_owned)),
+            // It gives up at what it cannot even walk; what it found until then stands.
+            Err(error) => {
+                lines.push(error.to_string());
+                break;
+            }
+        }
+    }
+    Ok(lines)
 }
