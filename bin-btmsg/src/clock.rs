@@ -16,10 +16,16 @@ const META: &str = "clock";
 /// A change smaller than this is the clock's own discipline, in ms.
 const STEP_MS: i64 = 20_000;
 
-/// Of which boot, and how far the wall clock is ahead of it, in ms.
+/// Of which boot (and time namespace, which has a `CLOCK_BOOTTIME` of its own; empty where that cannot be known),
+/// and how far the wall clock is ahead of it, in ms.
 fn now() -> (String, i64) {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    (process::boot_id(), time::now_ms() - (boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000))
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let ahead = time::now_ms() - (since.tv_sec * 1000 + since.tv_nsec / 1_000_000);
+    let mut boot = process::boot_id();
+    if let (false, Ok(namespace)) = (boot.is_empty(), std::fs::read_link("/proc/self/ns/time")) {
+        boot = format!("{boot}/{}", namespace.display());
+    }
+    (boot, ahead)
 }
 
 /// By how many ms the wall clock was set since this was last written down; `None` where it was not, or where

@@ -3,7 +3,7 @@
 use agor_common::db::rusqlite::{Connection, params};
 use agor_common::db::{Db, DbError};
 use agor_common::mail::messages::{Message, State};
-use agor_common::mail::presence::{self, Clock, Offline};
+use agor_common::mail::presence::{self, Clock, Offline, Presence};
 use agor_common::{Exit, output, text, time};
 use serde_json::{Value, json};
 
@@ -12,16 +12,26 @@ use crate::error::Error;
 use crate::receive::AVAILABLE;
 use crate::{TOOL, cli, redrive, send, show};
 
-/// The agent looks for mail, which is a sign of life: if it counted as gone it is back, and its parked mail
-/// with it. Where the file may only be read, nothing of it happens. Returns its id.
+/// The agent takes mail, which is a sign of life: if it counted as gone it is back, and its parked mail with it.
+/// Where the file may only be read, nothing of it happens. Returns its id.
 pub fn arrive(app: &App, db: &mut Db) -> Done<String> {
+    come(app, db, |_| true)
+}
+
+/// [`arrive`] for who only looks. A crashed agent is not back because its operator reads its mail with `--as`; the
+/// agent itself, and whatever starts it again, has `BTMSG_AGENT_ID`.
+fn look(app: &App, db: &mut Db) -> Done<String> {
+    come(app, db, |presence| {
+        presence.offline != Some(Offline::Crashed)
+            || std::env::var("BTMSG_AGENT_ID").is_ok_and(|own| own == presence.agent.id)
+    })
+}
+
+fn come(app: &App, db: &mut Db, counts: impl FnOnce(&Presence) -> bool) -> Done<String> {
     let me = app.my_row(db.conn())?.id;
     let presence = presence::of(db.conn(), &me, &Clock::now(), app.stall_s())?;
     let Some(presence) = presence else { return Ok(me) };
-    if !presence::is_last_word()
-        && !(is_onlooker(&me) && presence.offline == Some(Offline::Crashed))
-        && redrive::is_awaited(db.conn(), &presence)?
-    {
+    if !presence::is_last_word() && redrive::is_awaited(db.conn(), &presence)? && counts(&presence) {
         match db.write(|tx| redrive::back(tx, app, &presence)).map_err(|error| app.name_file(error)) {
             Ok(_) | Err(Error::Db(DbError::ReadOnly { .. })) => {}
             Err(error) => return Err(error),
@@ -30,16 +40,10 @@ pub fn arrive(app: &App, db: &mut Db) -> Done<String> {
     Ok(me)
 }
 
-/// Whether somebody looks on the agent's behalf, with `--as`: a crashed agent is not back because its operator
-/// reads its mail. The agent itself, and whatever starts it again, has `BTMSG_AGENT_ID`, or sends a heartbeat.
-fn is_onlooker(me: &str) -> bool {
-    std::env::var("BTMSG_AGENT_ID").as_deref() != Ok(me)
-}
-
 /// Lists messages.
 pub fn inbox(app: &mut App, args: &cli::Inbox) -> Done<Exit> {
     let mut db = app.write_or_read()?;
-    let me = arrive(app, &mut db)?;
+    let me = look(app, &mut db)?;
     let now = time::now_ms();
     let after = args.after.as_deref().map(|typed| place(db.conn(), typed)).transpose()?;
     let from = args.from.as_deref().map(|typed| app::find(db.conn(), typed)).transpose()?.map(|from| from.id);
@@ -117,7 +121,7 @@ fn place(conn: &Connection, typed: &str) -> Done<(i64, i64, i64)> {
 /// Shows a message whole and marks it read once it is out.
 pub fn read(app: &mut App, args: &cli::Read) -> Done<Exit> {
     let mut db = app.write_or_read()?;
-    let me = arrive(app, &mut db)?;
+    let me = look(app, &mut db)?;
     let now = time::now_ms();
     let agent = app::find(db.conn(), &me)?;
     let message = match &args.id {
@@ -189,7 +193,7 @@ type Counted = (String, i64, Vec<(String, i64)>);
 
 fn counted(app: &App) -> Done<Counted> {
     let mut db = app.write_or_read()?;
-    let me = arrive(app, &mut db)?;
+    let me = look(app, &mut db)?;
     let sql =
         format!("SELECT from_agent, count(*) FROM messages WHERE {AVAILABLE} GROUP BY 1 ORDER BY 2 DESC, 1");
     let mut rows = db.conn().prepare(&sql)?;

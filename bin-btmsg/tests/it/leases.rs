@@ -155,7 +155,7 @@ fn set_clock(world: &World, seconds: i64) {
     world.ok(&["sweep"]);
     let ms = seconds * 1000;
     world.sql(&format!(
-        "UPDATE mail_meta SET value = substr(value, 1, 37) || (substr(value, 38) - ({ms})) WHERE key = 'clock';
+        "UPDATE mail_meta SET value = substr(value, 1, instr(value, ' ')) || (substr(value, instr(value, ' ') + 1) - ({ms})) WHERE key = 'clock';
          UPDATE messages SET lease_until_ms = lease_until_ms - ({ms}), not_before_ms = not_before_ms - ({ms}),
              expires_ms = expires_ms - ({ms}) WHERE read = 0"
     ));
