@@ -41,6 +41,9 @@ _btmsg() {
             btmsg,dlq)
                 cmd="btmsg__subcmd__dlq"
                 ;;
+            btmsg,doctor)
+                cmd="btmsg__subcmd__doctor"
+                ;;
             btmsg,export)
                 cmd="btmsg__subcmd__export"
                 ;;
@@ -165,7 +168,7 @@ _btmsg() {
 
     case "${cmd}" in
         btmsg)
-            opts="-h -V --as --json --help --version register unregister agents whoami contacts allow deny graph send reply inbox read history unread notify feed search recv ack nack extend channel heartbeat health sweep dlq watch log audit stats export prune status"
+            opts="-h -V --as --json --help --version register unregister agents whoami contacts allow deny graph send reply inbox read history unread notify feed search recv ack nack extend channel heartbeat health sweep dlq watch log audit stats export prune status doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -661,6 +664,24 @@ _btmsg() {
         btmsg__subcmd__dlq__subcmd__show)
             opts="-h --as --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --as)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        btmsg__subcmd__doctor)
+            opts="-h --as --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1382,7 +1403,7 @@ _agor_live() { # _agor_live KIND: one candidate a line, from the data of this mo
 
 _agor_complete_btmsg_subcommands() {
     case $1 in
-    'btmsg') echo 'register unregister agents whoami contacts allow deny graph send reply inbox read history unread notify feed search recv ack nack extend channel heartbeat health sweep dlq watch log audit stats export prune status' ;;
+    'btmsg') echo 'register unregister agents whoami contacts allow deny graph send reply inbox read history unread notify feed search recv ack nack extend channel heartbeat health sweep dlq watch log audit stats export prune status doctor' ;;
     'btmsg register') echo '' ;;
     'btmsg unregister') echo '' ;;
     'btmsg agents') echo '' ;;
@@ -1429,6 +1450,7 @@ _agor_complete_btmsg_subcommands() {
     'btmsg export') echo '' ;;
     'btmsg prune') echo '' ;;
     'btmsg status') echo '' ;;
+    'btmsg doctor') echo '' ;;
     esac
 }
 _agor_complete_btmsg_valued() {
@@ -1480,6 +1502,7 @@ _agor_complete_btmsg_valued() {
     'btmsg export') echo '--since --only --as' ;;
     'btmsg prune') echo '--older-than --as' ;;
     'btmsg status') echo '--as' ;;
+    'btmsg doctor') echo '--as' ;;
     esac
 }
 _agor_complete_btmsg_kind() { # of an option or of the positional with that index
@@ -1570,6 +1593,7 @@ _agor_complete_btmsg_kind() { # of an option or of the positional with that inde
     'btmsg export --as') echo agents ;;
     'btmsg prune --as') echo agents ;;
     'btmsg status --as') echo agents ;;
+    'btmsg doctor --as') echo agents ;;
     esac
 }
 _agor_complete_btmsg() {

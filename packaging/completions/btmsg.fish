@@ -62,6 +62,7 @@ complete -c btmsg -n "__fish_btmsg_needs_command" -f -a "stats" -d 'Count messag
 complete -c btmsg -n "__fish_btmsg_needs_command" -f -a "export" -d 'Write everything as NDJSON'
 complete -c btmsg -n "__fish_btmsg_needs_command" -f -a "prune" -d 'Delete read messages and audit rows that are old'
 complete -c btmsg -n "__fish_btmsg_needs_command" -f -a "status" -d 'Show the database, the agents and their mail at a glance'
+complete -c btmsg -n "__fish_btmsg_needs_command" -f -a "doctor" -d 'Check every page of the database; exit 65 and the broken ones when it is damaged'
 complete -c btmsg -n "__fish_btmsg_using_subcommand register" -l role -d 'Its role (the same as the third argument)' -r
 complete -c btmsg -n "__fish_btmsg_using_subcommand register" -l group -d 'Its group (the same as the fourth argument)' -r
 complete -c btmsg -n "__fish_btmsg_using_subcommand register" -l tier -d '0 reaches everyone, 1 other tier 1 agents and its own group, 2 whom it was allowed (default: by role)' -r
@@ -356,6 +357,9 @@ complete -c btmsg -n "__fish_btmsg_using_subcommand status" -l as -d 'Speak as t
 complete -c btmsg -n "__fish_btmsg_using_subcommand status" -l check -d 'Check every page of the database; exit 65 and the broken ones when it is damaged'
 complete -c btmsg -n "__fish_btmsg_using_subcommand status" -l json -d 'Print JSON: one object, or one object a line for a stream'
 complete -c btmsg -n "__fish_btmsg_using_subcommand status" -s h -l help -d 'Print help'
+complete -c btmsg -n "__fish_btmsg_using_subcommand doctor" -l as -d 'Speak as this agent' -r -f
+complete -c btmsg -n "__fish_btmsg_using_subcommand doctor" -l json -d 'Print JSON: one object, or one object a line for a stream'
+complete -c btmsg -n "__fish_btmsg_using_subcommand doctor" -s h -l help -d 'Print help'
 
 # What lives in the data, asked for when it is needed.
 function __agor_values
@@ -478,3 +482,4 @@ complete -c btmsg -n '__fish_btmsg_using_subcommand stats' -l as -x -a '(__agor_
 complete -c btmsg -n '__fish_btmsg_using_subcommand export' -l as -x -a '(__agor_live agents)'
 complete -c btmsg -n '__fish_btmsg_using_subcommand prune' -l as -x -a '(__agor_live agents)'
 complete -c btmsg -n '__fish_btmsg_using_subcommand status' -l as -x -a '(__agor_live agents)'
+complete -c btmsg -n '__fish_btmsg_using_subcommand doctor' -l as -x -a '(__agor_live agents)'
