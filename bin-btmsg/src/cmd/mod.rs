@@ -71,6 +71,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Export(_) => "export",
         Command::Prune(_) => "prune",
         Command::Status(_) => "status",
+        Command::Doctor => "doctor",
     }
 }
 
