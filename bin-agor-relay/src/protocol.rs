@@ -126,8 +126,14 @@ impl<'a> Command<'a> {
     }
 }
 
+/// The payload of a command that takes none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
 /// Bytes as a client sends them: text or base64, exactly one of the two.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Data<'a> {
     #[serde(borrow)]
     pub(crate) data: Option<Cow<'a, str>>,

@@ -72,6 +72,15 @@ fn every_bad_message_gets_a_typed_error() {
         (r#"{"id":12,"type":"session_start"}"#, json!(12), "already_running"),
         (r#"{"id":13,"type":"session_start","payload":{"command":["id"]}}"#, json!(13), "forbidden"),
         (r#"{"id":14,"type":"hello","payload":{"client":"short"}}"#, json!(14), "bad_field"),
+        (r#"{"id":15,"type":"ping","payload":{"x":1}}"#, json!(15), "bad_field"),
+        (r#"{"id":16,"type":"session_list","payload":{"x":1}}"#, json!(16), "bad_field"),
+        (r#"{"id":17,"type":"session_detach","payload":{"x":1}}"#, json!(17), "bad_field"),
+        (r#"{"id":18,"type":"session_ack","payload":{"seq":1,"x":1}}"#, json!(18), "bad_field"),
+        (r#"{"id":19,"type":"session_write","payload":{"data":"","x":1}}"#, json!(19), "bad_field"),
+        (r#"{"id":20,"type":"session_start","payload":{"cwd":"/"}}"#, json!(20), "bad_field"),
+        (r#"{"id":21,"type":"session_start","payload":{"env":{"A":"b"}}}"#, json!(21), "bad_field"),
+        (r#"{"id":22,"type":"session_start","payload":{"cols":9}}"#, json!(22), "bad_field"),
+        (r#"{"id":23,"type":"session_attach","payload":{"hold":true}}"#, json!(23), "bad_field"),
     ] {
         client.send_text(text);
         let answer = client.receive();

@@ -26,6 +26,7 @@ fn without_tls_it_names_both_remedies_and_opens_nothing() {
         (&["--tls-cert", "cert.pem"], "--tls-key"),
         (&["--tls-key", "key.pem"], "--tls-cert"),
         (&["--insecure", "--client-ca", "cert.pem"], "TLS"),
+        (&["--insecure", "--tls-min", "1.2"], "TLS"),
     ] {
         let (code, text) = serve(&place, &[options, &["--token-file", "token"]].concat());
         assert!(code == 2 && text.contains(word), "{code} {text}");

@@ -17,7 +17,7 @@ use super::connection::{Attachment, Connection, End};
 use super::outbox::Cut;
 use super::tools;
 use crate::config::{Spec, is_name};
-use crate::protocol::{self, Code, Command, Data, Refusal, SCHEMA};
+use crate::protocol::{self, Code, Command, Data, Nothing, Refusal, SCHEMA};
 use crate::session::{Graces, Session, State, Ticket};
 use crate::token::Scope;
 
@@ -107,8 +107,13 @@ pub(crate) fn execute(connection: &mut Connection, text: &str) -> Option<End> {
     let reply = Reply { client: connection.client.clone(), id: command.id.to_owned(), trace };
     let answer = match &*command.kind {
         "ping" => {
-            let id = command.id;
-            reply.text(format!("{{\"type\":\"pong\",\"id\":{id}}}"));
+            match command.payload::<Nothing>() {
+                Ok(Nothing {}) => {
+                    let id = command.id;
+                    reply.text(format!("{{\"type\":\"pong\",\"id\":{id}}}"));
+                }
+                Err(refusal) => reply.refuse(&refusal),
+            }
             return None;
         }
         "session_write" | "pty_write" => {
@@ -128,12 +133,12 @@ pub(crate) fn execute(connection: &mut Connection, text: &str) -> Option<End> {
             tools::execute(connection, &command, reply);
             return None;
         }
-        "session_list" => Ok(list(connection)),
+        "session_list" => command.payload().map(|Nothing {}| list(connection)),
         "session_start" => start(connection, &command),
         "session_attach" => attach(connection, &command),
-        "session_detach" => {
-            Ok(json!({ "attached": false, "was": connection.detach(command.session_name()) }))
-        }
+        "session_detach" => command
+            .payload()
+            .map(|Nothing {}| json!({ "attached": false, "was": connection.detach(command.session_name()) })),
         "session_signal" => signal(connection, &command),
         "session_stop" | "pty_close" => stop(connection, &command),
         "session_restart" => restart(connection, &command),
@@ -198,6 +203,7 @@ fn hello(connection: &mut Connection, command: &Command<'_>) -> Answer {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Ack {
     seq: u64,
 }
@@ -259,6 +265,10 @@ fn attach(connection: &mut Connection, command: &Command<'_>) -> Answer {
     }
     if wanted.write || wanted.take || wanted.hold {
         need(connection, Scope::Write)?;
+    }
+    // A viewer that is waited for would take the writer's place in the queue, and the writer lose output.
+    if wanted.hold && !(wanted.write || wanted.take) {
+        return Err(Refusal(Code::BadField, "payload: hold is for the writer, and needs write".into()));
     }
     let next_seq = session.next_seq();
     let next = match &wanted.from {
@@ -355,6 +365,9 @@ struct Start {
 
 fn start(connection: &mut Connection, command: &Command<'_>) -> Answer {
     let wanted: Start = command.payload()?;
+    if wanted.cols.is_some() || wanted.rows.is_some() {
+        return Err(Refusal(Code::BadField, "payload: cols and rows are for pty_create".into()));
+    }
     start_with(connection, command, wanted, None)
 }
 
@@ -377,6 +390,9 @@ fn start_with(
     let session = match wanted.command {
         None => {
             let session = find(connection, command)?;
+            if wanted.cwd.is_some() || !wanted.env.is_empty() {
+                return Err(Refusal(Code::BadField, "payload: cwd and env go with a command".into()));
+            }
             if pty.is_some() != session.is_pty() && pty.is_some() {
                 return Err(Refusal(
                     Code::BadField,

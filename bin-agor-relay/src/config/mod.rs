@@ -1,113 +1,28 @@
 //! Settings: the `[relay]` table, and the checked value that the server runs on.
 
+mod grants;
+mod table;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agor_common::{output, time};
-use serde::Deserialize;
+use agor_common::output;
 
-use crate::cli::{Alone, Serve, TlsMin, TokenSource};
+use crate::TOOL;
+use crate::cli::{Alone, Serve, TlsMin};
 use crate::error::Error;
 use crate::protocol::DEFAULT_SESSION;
 use crate::session::program;
 use crate::throttle::Limit;
-use crate::token::{Grant, Hash, Scope, Secret};
-use crate::{TOOL, sys};
+use crate::token::Grant;
 
-/// `[relay]` as it stands in the file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Table {
-    port: Option<u16>,
-    listen: Option<String>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    tls_min: Option<String>,
-    client_ca: Option<PathBuf>,
-    token_file: Option<PathBuf>,
-    allow_origin: Vec<String>,
-    allow_exec: bool,
-    alone: Option<Alone>,
-    alone_after: Option<String>,
-    ring: Option<String>,
-    spill: Option<String>,
-    hold: Option<String>,
-    stall: Option<String>,
-    handshake_timeout: Option<String>,
-    max_message: Option<String>,
-    max_connections: Option<usize>,
-    max_pending: Option<usize>,
-    max_sessions: Option<usize>,
-    write_buffer: Option<String>,
-    write_timeout: Option<String>,
-    ping: Option<String>,
-    max_failures: Option<u32>,
-    lockout: Option<String>,
-    drain: Option<String>,
-    session: BTreeMap<String, SessionTable>,
-    token: BTreeMap<String, TokenTable>,
-}
-
-/// `[relay.session.NAME]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SessionTable {
-    command: Vec<String>,
-    cwd: Option<PathBuf>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    /// `true`, or the policy for agor-supervise's `--restart`.
-    #[serde(default)]
-    restart: Restart,
-    /// Further agor-supervise options.
-    #[serde(default)]
-    supervise: Vec<String>,
-    sandbox: Option<SandboxTable>,
-    #[serde(default)]
-    pty: bool,
-    /// Start with the relay instead of at the first request.
-    #[serde(default)]
-    autostart: bool,
-    alone: Option<Alone>,
-    alone_after: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(untagged)]
-enum Restart {
-    #[default]
-    Unset,
-    Switch(bool),
-    Policy(String),
-}
-
-/// `[relay.session.NAME.sandbox]`: what `agor-sandbox` gets.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct SandboxTable {
-    profile: Option<String>,
-    rw: Vec<String>,
-    rwx: Vec<String>,
-    ro: Vec<String>,
-    rox: Vec<String>,
-    net: Option<String>,
-    require: bool,
-    /// Further options, as they are.
-    options: Vec<String>,
-}
-
-/// `[relay.token.NAME]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokenTable {
-    hash: String,
-    scope: Scope,
-    sessions: Option<Vec<String>>,
-    expires: Option<String>,
-}
+use grants::grants;
+pub(crate) use grants::secret;
+pub(crate) use table::Table;
+use table::{Restart, SessionTable};
 
 /// A duration: `250ms`, `10s`, `5m`, `1h`, or a bare number of seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -320,6 +235,9 @@ fn tls_files(serve: &Serve, table: &Table) -> Result<Option<TlsFiles>, Error> {
         (None, None, true) if client_ca.is_some() => {
             Err(Error::usage("--client-ca needs TLS", "give --tls-cert and --tls-key"))
         }
+        (None, None, true) if serve.tls_min.is_some() => {
+            Err(Error::usage("--tls-min needs TLS", "give --tls-cert and --tls-key"))
+        }
         (None, None, true) => Ok(None),
         (None, None, false) => Err(Error::setup(
             "refuse to serve without TLS: the token and all data would be readable on the way",
@@ -477,74 +395,6 @@ fn spec(name: &str, table: &SessionTable, limits: &Limits) -> Result<Spec, Error
         alone_after,
         configured: true,
     })
-}
-
-fn grants(serve: &Serve, table: &Table) -> Result<Vec<Grant>, Error> {
-    let mut grants = Vec::new();
-    let file = serve.token.token_file.clone().or_else(|| table.token_file.clone());
-    if let Some(secret) = secret(&serve.token, file)? {
-        let scope = if serve.allow_exec || table.allow_exec { Scope::Exec } else { Scope::Start };
-        grants.push(Grant { name: "main".into(), hash: secret.hash(), scope, sessions: None, expires: None });
-    }
-    for (name, token) in &table.token {
-        let hash = Hash::parse(&token.hash).ok_or_else(|| {
-            Error::setup(
-                format!("relay.token.{name}: hash is not sha256: and 64 hexadecimal digits"),
-                "agor-relay token hash prints it",
-            )
-        })?;
-        let expires = match &token.expires {
-            None => None,
-            Some(text) => Some(time::parse_ms(text).ok_or_else(|| {
-                Error::setup(format!("relay.token.{name}: expires = \"{text}\" is not an RFC 3339 time"), "")
-            })?),
-        };
-        grants.push(Grant {
-            name: name.clone(),
-            hash,
-            scope: token.scope,
-            sessions: token.sessions.clone(),
-            expires,
-        });
-    }
-    if grants.is_empty() {
-        return Err(Error::setup(
-            "there is no token to authenticate with",
-            "agor-relay token new --out FILE, then --token-file FILE (or [relay.token.NAME] in the configuration)",
-        ));
-    }
-    Ok(grants)
-}
-
-/// The token from the first source that has one.
-pub(crate) fn secret(source: &TokenSource, file: Option<PathBuf>) -> Result<Option<Secret>, Error> {
-    if let Some(text) = &source.token {
-        output::warning(TOOL, "--token shows in ps and in the shell's history; use --token-file");
-        return Secret::parse(text, "--token").map(Some);
-    }
-    if let Some(fd) = source.token_fd {
-        let text = sys::fds::read_inherited(fd)
-            .map_err(|source| Error::Io { what: "read the token descriptor", source })?;
-        return Secret::parse(&text, &format!("descriptor {fd}")).map(Some);
-    }
-    if let Some(file) = file {
-        return Secret::from_file(&file).map(Some);
-    }
-    if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-        for name in ["agor-relay-token", "token"] {
-            let path = PathBuf::from(&dir).join(name);
-            if path.is_file() {
-                return Secret::from_file(&path).map(Some);
-            }
-        }
-    }
-    match std::env::var("AGOR_RELAY_TOKEN") {
-        Ok(text) => Secret::parse(&text, "AGOR_RELAY_TOKEN").map(Some),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => {
-            Err(Error::setup("refuse the token from AGOR_RELAY_TOKEN: it is not text", ""))
-        }
-    }
 }
 
 #[cfg(test)]
