@@ -5,23 +5,30 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::{Exit, output};
+use crate::{Exit, error, output};
 
 /// Parses `args` (the program's name first). On `--help` and `--version` the text goes to stdout and the
 /// result is `Err(Exit::OK)`; on an error one line goes to stderr and the result is `Err(usage)`, where
-/// `usage` is [`Exit::USAGE`], or [`Exit::WRAPPER`] for the exec wrappers.
+/// `usage` is [`Exit::USAGE`], or [`Exit::WRAPPER`] for the exec wrappers. With `--json` among the arguments
+/// the error is one object on stdout too, as every other error.
 pub fn parse<T: CommandFactory + FromArgMatches>(
     tool: &str,
     usage: Exit,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<T, Exit> {
+    let args: Vec<OsString> = args.into_iter().collect();
     let mut command = T::command();
-    let matches = command.try_get_matches_from_mut(args).map_err(|error| shown(tool, usage, &error))?;
-    T::from_arg_matches(&matches).map_err(|error| shown(tool, usage, &error))
+    let parsed = command.try_get_matches_from_mut(&args).and_then(|matches| T::from_arg_matches(&matches));
+    parsed.map_err(|error| shown(tool, usage, &error, wants_json(&args)))
+}
+
+/// Whether `--json` is among the arguments; after `--` they are somebody else's.
+fn wants_json(args: &[OsString]) -> bool {
+    args.iter().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json")
 }
 
 /// Prints a clap error (or its help text) and returns the status to end with.
-pub fn shown(tool: &str, usage: Exit, error: &clap::Error) -> Exit {
+fn shown(tool: &str, usage: Exit, error: &clap::Error, json: bool) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let mut out = output::Out::stdout();
@@ -34,11 +41,11 @@ pub fn shown(tool: &str, usage: Exit, error: &clap::Error) -> Exit {
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let hint = format!("{tool} --help lists the commands and options");
-            output::error(tool, "a command or argument is missing", Some(&hint));
+            error::tell(tool, usage, "a command or argument is missing", Some(&hint), json);
             usage
         }
         _ => {
-            output::error(tool, &message(error), Some(&hint(tool, error)));
+            error::tell(tool, usage, &message(error), Some(&hint(tool, error)), json);
             usage
         }
     }
@@ -88,6 +95,9 @@ mod tests {
         assert_eq!(hint("t", &error), "did you mean '--level'?");
         let error = Args::try_parse_from(words(&["t"])).unwrap_err();
         assert_eq!(message(&error), "the following required arguments were not provided: <NAME>");
+        assert!(wants_json(&words(&["t", "--json", "--nope"])));
+        assert!(!wants_json(&words(&["t", "--nope", "--", "--json"])));
+        assert!(!wants_json(&words(&["--json"])), "the program's own name is no argument");
         assert_eq!(parse::<Args>("t", Exit::WRAPPER, words(&["t"])).unwrap_err(), Exit::WRAPPER);
     }
 }

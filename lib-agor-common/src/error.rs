@@ -38,18 +38,20 @@ pub fn one_line(error: &dyn std::error::Error) -> String {
 /// sees an empty stream. A reader that went away is no error: nothing is printed.
 pub fn report<F: Failure>(tool: &str, failure: &F, json: bool) -> Exit {
     let exit = failure.exit();
-    if exit == Exit::OK {
-        return exit;
+    if exit != Exit::OK {
+        tell(tool, exit, &one_line(failure), failure.hint().as_deref(), json);
     }
-    let message = one_line(failure);
-    let hint = failure.hint();
+    exit
+}
+
+/// The object, where it is wanted, and the lines.
+pub(crate) fn tell(tool: &str, exit: Exit, message: &str, hint: Option<&str>, json: bool) {
     if json {
         let error = serde_json::json!({ "code": exit.code(), "message": message, "hint": hint });
         // Where stdout is gone too, stderr below is all that is left.
         let _ = output::Out::stdout().object(&serde_json::json!({ "error": error }));
     }
-    output::error(tool, &message, hint.as_deref());
-    exit
+    output::error(tool, message, hint);
 }
 
 #[cfg(test)]
