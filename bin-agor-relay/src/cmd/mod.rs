@@ -18,7 +18,12 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
         Some(_) => Kind::OneShot,
     };
     let guard = telemetry::init(TOOL, kind);
-    let span = tracing::info_span!("relay");
+    let span = match &cli.command {
+        None | Some(Sub::Connect(_)) => tracing::info_span!("relay"),
+        Some(Sub::Token(_)) => tracing::info_span!("agor-relay token"),
+        Some(Sub::Pin(_)) => tracing::info_span!("agor-relay pin"),
+        Some(Sub::Cert(_)) => tracing::info_span!("agor-relay cert"),
+    };
     telemetry::parent_from_env(&span);
     let entered = span.enter();
     let done = match cli.command {
