@@ -179,7 +179,7 @@ fn services_are_confined() {
     let Some(prefix) = units(&world) else { return };
     // Tenths of systemd's exposure level. A user manager can only use what needs no privilege, and an agent
     // needs what a timer's job does not: namespaces for its sandbox, memory that its runtime compiles into.
-    for (dir, job, agent) in [("lib/systemd/system", 15, 25), ("share/systemd/user", 65, 70)] {
+    for (dir, job, agent) in [("lib/systemd/system", 12, 21), ("share/systemd/user", 65, 70)] {
         for unit in files(&prefix.join(dir)) {
             if !unit.ends_with(".service") || unit.contains("@.") {
                 continue;
