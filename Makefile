@@ -44,7 +44,7 @@ deb: build ## a Debian package of all five, target/agor/agor.deb (wants cargo-de
 deb-check: deb ## install it into a fresh Debian root, run the demo there, purge it (wants root, debootstrap)
 	@packaging/check-deb "$(OUT)/agor.deb"
 
-tour: build ## record docs/tour.txt anew
+tour: build ## record docs/tour.md anew
 	@AGOR_BIN="$(CURDIR)/$(OUT)/bin" docs/record-tour
 
 clean: ## remove what was built
