@@ -121,7 +121,11 @@ fn cargo_builds_and_tests() {
     };
     // cargo reads the configuration of every directory above; this project lies in the workspace of this one.
     let above = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo");
-    let options = if Path::new(above).exists() { vec!["--ro", above] } else { Vec::new() };
+    let mut options = if Path::new(above).exists() { vec!["--ro", above] } else { Vec::new() };
+    // The profile knows rustup's home by its usual name only.
+    if std::env::var_os("RUSTUP_HOME").is_some_and(|home| !home.to_string_lossy().ends_with(".rustup")) {
+        options.extend(["--rox", toolchain.as_str()]);
+    }
     let ran = inside(&sandbox, &options, &words);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains("1 passed"), "{ran:?}");

@@ -190,7 +190,8 @@ fn trouble(run: &Supervised, presence: &Presence) -> Option<String> {
         (_, Health::Failed { attempts, last_error }) => {
             // An agent that came back by other means is no longer failed.
             let newer = presence.heartbeat.as_ref().is_some_and(|beat| beat.at_ms > run.updated_ms);
-            (!newer).then(|| format!("failed after {attempts} attempts: {last_error}"))
+            let s = if *attempts == 1 { "" } else { "s" };
+            (!newer).then(|| format!("failed after {attempts} attempt{s}: {last_error}"))
         }
         (SupervisorState::Alive, Health::Restarting { attempt, max_attempts, .. }) => {
             Some(match max_attempts {
