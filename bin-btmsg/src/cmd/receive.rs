@@ -7,6 +7,7 @@ use agor_common::{Exit, output, telemetry, time};
 use serde_json::json;
 
 use super::inbox::arrive;
+use super::watch::Opened;
 use crate::app::{self, App, Done};
 use crate::error::Error;
 use crate::receive::{self, Action, Leased};
@@ -20,6 +21,7 @@ pub fn recv(app: &mut App, args: &cli::Recv) -> Done<Exit> {
         return Err(Error::Usage("--lease: it must be longer than nothing".into()));
     }
     let mut db = app.write()?;
+    let mut file = Opened::now(app);
     let me = arrive(app, &mut db)?;
     if clock::step(db.conn())?.is_some() {
         db.write(|tx| clock::follow(tx, &me))?;
@@ -50,6 +52,10 @@ pub fn recv(app: &mut App, args: &cli::Recv) -> Done<Exit> {
             return Err(Error::Deadline("recv: no messages came in time".into()));
         }
         waiter.wait(until);
+        if file.is_another(app, "recv")? {
+            db = app.write()?;
+        }
+        db.check_log()?;
     };
     // Two writes and no lock between them: printing may block for as long as its reader likes.
     for (at, leased) in taken.iter().enumerate() {
@@ -107,7 +113,7 @@ fn print(app: &mut App, leased: &Leased, follows: bool) -> Done {
         app.line("")?;
     }
     let whole = show::whole(&leased.message, now);
-    app.line(whole.replacen("\n\n", &format!("\ntoken:   {}\n\n", leased.token), 1))
+    app.line(whole.replacen("\n\n", &format!("\ntoken:    {}\n\n", leased.token), 1))
 }
 
 /// Acknowledges.

@@ -16,16 +16,30 @@ use crate::error::Error;
 use crate::receive::AVAILABLE;
 use crate::{cli, show, wake};
 
-/// Which file is open: a database that was replaced by another must not be watched on.
-fn identity(app: &App) -> Option<(u64, u64)> {
-    std::fs::metadata(app.path()).ok().map(|meta| (meta.dev(), meta.ino()))
+/// Which file is open: on a database that was replaced by another nobody must wait.
+pub struct Opened(Option<(u64, u64)>);
+
+impl Opened {
+    /// Of the file that is there now; asked for before it is opened.
+    pub fn now(app: &App) -> Opened {
+        Opened(std::fs::metadata(app.path()).ok().map(|meta| (meta.dev(), meta.ino())))
+    }
+
+    /// Whether there is another file now, which is to be opened. `what` for an error: there is none any more.
+    pub fn is_another(&mut self, app: &App, what: &str) -> Done<bool> {
+        let now = Opened::now(app).0;
+        if now.is_none() {
+            return Err(Error::Unavailable(format!("{what} {}: the database is gone", app.path().display())));
+        }
+        Ok(std::mem::replace(&mut self.0, now) != now)
+    }
 }
 
 /// Prints what is unread, then what arrives. At least once: with `--ack` a message is marked read only when
 /// it is out, so that one that was printed just before a kill is printed again.
 pub fn watch(app: &mut App, args: &cli::Watch) -> Done<Exit> {
     let until = args.timeout.map(|timeout| Instant::now() + timeout);
-    let mut file = identity(app);
+    let mut file = Opened::now(app);
     let mut db = app.write_or_read()?;
     let me = arrive(app, &mut db)?;
     let mut waiter = wake::Waiter::new(&me);
@@ -54,17 +68,10 @@ pub fn watch(app: &mut App, args: &cli::Watch) -> Done<Exit> {
             return Ok(Exit::OK);
         }
         waiter.wait(until);
-        let now = identity(app);
-        if now != file {
-            if now.is_none() {
-                return Err(Error::Unavailable(format!(
-                    "watch {}: the database is gone",
-                    app.path().display()
-                )));
-            }
+        if file.is_another(app, "watch")? {
             db = app.write_or_read()?;
-            file = now;
         }
+        db.check_log()?;
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::world::{World, eventually, stdout};
+use crate::world::{World, eventually, stderr, stdout};
 
 #[test]
 fn a_waiting_receiver_is_woken_by_the_send() {
@@ -68,16 +68,17 @@ fn a_watcher_shows_each_message_once_as_it_comes() {
 }
 
 #[test]
-fn a_watcher_notices_that_its_database_was_replaced() {
+fn who_waits_notices_that_the_database_was_replaced() {
+    notices_a_replacement(&["--json", "--as", "bob", "watch", "--max", "1"]);
+    notices_a_replacement(&["--json", "--as", "bob", "recv", "--wait", "60s"]);
+}
+
+fn notices_a_replacement(waiting: &[&str]) {
     let world = World::with_peers();
     let other = World::with_peers();
     other.ok(&["--as", "alice", "send", "bob", "from the new file"]);
     other.sql("PRAGMA wal_checkpoint(TRUNCATE)");
-    let mut watcher = world
-        .btmsg(&["--json", "--as", "bob", "watch", "--max", "1"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut watcher = world.btmsg(waiting).stdout(Stdio::piped()).spawn().unwrap();
     eventually("the watcher waits", || world.path("data/run/wake").exists());
     std::thread::sleep(std::time::Duration::from_millis(200));
     world.sql("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -89,6 +90,27 @@ fn a_watcher_notices_that_its_database_was_replaced() {
     let line = BufReader::new(watcher.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     assert!(line.contains("from the new file"), "{line}");
     watcher.wait().unwrap();
+}
+
+#[test]
+fn a_log_that_is_deleted_in_use_is_said_to_sender_and_watcher() {
+    let world = World::with_peers();
+    world.ok(&["--as", "alice", "send", "bob", "first"]);
+    let mut watcher =
+        world.btmsg(&["--as", "bob", "watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("first"));
+    std::fs::remove_file(world.path("data/btmsg.db-wal")).unwrap();
+    let error = world.fails(74, &["--as", "alice", "send", "bob", "second"]);
+    assert!(
+        error.contains("btmsg.db-wal: its log was deleted") && error.contains("hint: end the programs"),
+        "{error}"
+    );
+    // Nobody is left deaf: the watcher ends too, and then the file can be opened.
+    let output = watcher.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
+    assert!(stderr(&output).contains("its log was deleted"), "{}", stderr(&output));
+    world.ok(&["agents"]);
 }
 
 #[test]

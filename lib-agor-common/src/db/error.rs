@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use super::locks;
+use super::{files, locks};
 use crate::{Exit, Failure};
 
 /// An error of a database, with the file it is about.
@@ -57,6 +57,12 @@ pub enum DbError {
         path: PathBuf,
         /// SQLite's words.
         why: String,
+    },
+    /// Somebody deleted its log while programs had it open.
+    #[error("{}: its log was deleted while the database was in use", locks::beside(path, "-wal").display())]
+    LogDeleted {
+        /// The database.
+        path: PathBuf,
     },
     /// Written by a newer program.
     #[error("{}: schema version {found} is newer than this program's {known}", path.display())]
@@ -119,6 +125,14 @@ fn no_space(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < 32 * 1024)
 }
 
+/// Whether the log holds less than its index, which those who have the database open keep, says.
+fn log_is_short(path: &Path) -> bool {
+    // A frame is a header of 24 bytes and a page of 512 bytes or more (sqlite.org/fileformat2.html#walformat).
+    files::Index::read(path).is_some_and(|index| {
+        files::wal_bytes(path) < u64::from(index.frames.saturating_sub(index.moved)) * 536
+    })
+}
+
 /// Whether files can be made in the directory of `path` (beside the target of a symbolic link).
 fn may_write_beside(path: &Path) -> bool {
     let wal = locks::beside(path, "-wal");
@@ -139,6 +153,7 @@ impl DbError {
             ErrorCode::DiskFull => DbError::Full { path },
             // An index or log file that cannot grow is an I/O error to SQLite.
             ErrorCode::SystemIoFailure if no_space(&path) => DbError::Full { path },
+            ErrorCode::SystemIoFailure if log_is_short(&path) => DbError::LogDeleted { path },
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => DbError::ReadOnly { path },
             // A WAL database cannot even be read where its index file can be neither found nor made.
             ErrorCode::CannotOpen if !may_write_beside(&path) => DbError::ReadOnly { path },
@@ -165,7 +180,7 @@ impl Failure for DbError {
                 _ => Exit::IO,
             },
             DbError::Busy { .. } => Exit::TRY_AGAIN,
-            DbError::Full { .. } => Exit::IO,
+            DbError::Full { .. } | DbError::LogDeleted { .. } => Exit::IO,
             DbError::ReadOnly { .. } => Exit::PERMISSION,
             DbError::NotADatabase { .. } | DbError::Corrupt { .. } | DbError::Foreign { .. } => Exit::DATA,
             DbError::TooNew { .. } | DbError::Unsuitable { .. } | DbError::Vulnerable { .. } => Exit::CONFIG,
@@ -184,6 +199,10 @@ impl Failure for DbError {
                 "a WAL database needs a writable directory, or the -wal and -shm files of a running writer"
                     .into(),
             ),
+            DbError::LogDeleted { path } => Some(format!(
+                "end the programs that have it open (fuser -v '{}'); what was only in the log is lost",
+                path.display()
+            )),
             DbError::TooNew { .. } => Some("install the agor that wrote it".into()),
             DbError::Corrupt { path, .. } => {
                 Some(format!("keep a copy, then try: sqlite3 '{}' .recover", path.display()))

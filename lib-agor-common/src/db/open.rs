@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Instant;
@@ -79,6 +79,8 @@ pub struct Db {
     path: PathBuf,
     /// Where SQLite has its log; of a connection that writes.
     wal: Option<PathBuf>,
+    /// Which file that was when the database was opened.
+    wal_identity: Option<(u64, u64)>,
     current: bool,
 }
 
@@ -118,6 +120,18 @@ impl Db {
         tx.commit().map_err(sqlite)?;
         self.fold();
         Ok(value)
+    }
+
+    /// An error where the log of a database that this process has open was deleted: its programs do not see each
+    /// other's changes any more.
+    pub fn check_log(&self) -> Result<(), DbError> {
+        // Only the last to close the database unlinks it, and while this one is open there is no last one.
+        match &self.wal {
+            Some(wal) if identity(wal) != self.wal_identity => {
+                Err(DbError::LogDeleted { path: self.path.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// For a process that ends now: the kernel closes files and drops locks at a fraction of what it costs to free
@@ -179,7 +193,7 @@ pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbErro
     let mut conn = connect(path, options.access, None)?;
     if options.access == Access::Read {
         let current = migrate::check(&conn, path, schema)?;
-        return Ok(Db { conn, path: path.into(), wal: None, current });
+        return Ok(Db { conn, path: path.into(), wal: None, wal_identity: None, current });
     }
     // Before anything is written: a foreign, newer or broken file is refused as it is.
     let current = migrate::check(&conn, path, schema)?;
@@ -195,7 +209,13 @@ pub fn open(path: &Path, schema: &Schema, options: Options) -> Result<Db, DbErro
     }
     // SQLite has resolved symbolic links.
     let wal = conn.path().map(|real| PathBuf::from(format!("{real}-wal")));
-    Ok(Db { conn, path: path.into(), wal, current: true })
+    let wal_identity = wal.as_deref().and_then(identity);
+    Ok(Db { conn, path: path.into(), wal, wal_identity, current: true })
+}
+
+/// Device and inode.
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(file).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Says once for each process that a WAL on a network file system works on one machine only.
