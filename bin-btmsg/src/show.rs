@@ -7,6 +7,7 @@ use agor_common::mail::messages::{Message, State};
 use agor_common::{text, time};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// A moment as JSON, null for none.
 pub fn moment(ms: Option<i64>) -> Value {
@@ -104,15 +105,15 @@ fn body_preview(
 /// A message whole, as text.
 pub fn whole(message: &Message, now_ms: i64) -> String {
     let mut lines = vec![
-        format!("id:      {}", text::single_line(&message.id)),
-        format!("from:    {}", text::single_line(&message.from)),
-        format!("to:      {}", text::single_line(&message.to)),
-        format!("sent:    {} ({})", time::rfc3339_ms(message.sent_ms), ago(message.sent_ms, now_ms)),
-        format!("state:   {}", message.state(now_ms).word()),
+        format!("id:       {}", text::single_line(&message.id)),
+        format!("from:     {}", text::single_line(&message.from)),
+        format!("to:       {}", text::single_line(&message.to)),
+        format!("sent:     {} ({})", time::rfc3339_ms(message.sent_ms), ago(message.sent_ms, now_ms)),
+        format!("state:    {}", message.state(now_ms).word()),
     ];
     let mut add = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
-            lines.push(format!("{:<9}{}", format!("{name}:"), text::single_line(value)));
+            lines.push(format!("{:<10}{}", format!("{name}:"), text::single_line(value)));
         }
     };
     add("subject", message.subject.as_deref());
@@ -172,20 +173,26 @@ pub fn table(header: &[&str], rows: &[Vec<String>], width: Option<u16>) -> Strin
 }
 
 /// Shortens names where the last column, which says why, would not have room on a terminal of that width.
-/// Ids are left whole: they are there to be copied.
+/// Ids of messages and reasons are left whole: they are there to be copied.
 fn narrowed(header: &[&str], mut rows: Vec<Vec<String>>, width: Option<u16>) -> Vec<Vec<String>> {
     const NAME: usize = 12;
+    const UUID: usize = 36;
     const LAST: usize = 28;
     let Some(width) = width.map(usize::from) else { return rows };
     let of = |rows: &[Vec<String>], at: usize| {
-        let longest = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
-        longest.unwrap_or(0).max(header[at].chars().count())
+        let longest = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width()).max();
+        longest.unwrap_or(0).max(header[at].width())
     };
     let mut widths: Vec<usize> = (0..header.len()).map(|at| of(&rows, at)).collect();
     let Some((last, names)) = widths.split_last_mut() else { return rows };
     let wanted = (*last).min(LAST);
     while names.iter().map(|name| name + 2).sum::<usize>() + wanted > width {
-        let widest = names.iter_mut().zip(header).filter(|(name, head)| **name > NAME && **head != "ID");
+        let least = |head: &str| match head {
+            "ID" => UUID,
+            "REASON" => usize::MAX,
+            _ => NAME,
+        };
+        let widest = names.iter_mut().zip(header).filter(|(name, head)| **name > least(head));
         let Some((name, _)) = widest.max_by_key(|(name, _)| **name) else { break };
         *name -= 1;
     }
@@ -197,15 +204,19 @@ fn narrowed(header: &[&str], mut rows: Vec<Vec<String>>, width: Option<u16>) -> 
     rows
 }
 
-fn cut(line: &str, width: Option<u16>) -> String {
-    match width {
-        Some(width) if line.chars().count() > usize::from(width) => {
-            let mut cut: String = line.chars().take(usize::from(width).saturating_sub(1)).collect();
-            cut.push('…');
-            cut
-        }
-        _ => line.to_owned(),
-    }
+/// What fits into that many columns of a terminal, in which a character takes up to two.
+pub fn cut(line: &str, width: Option<u16>) -> String {
+    let Some(width) = width.map(usize::from).filter(|width| line.width() > *width) else {
+        return line.to_owned();
+    };
+    let mut taken = 0;
+    let fits = |c: &char| {
+        taken += c.width().unwrap_or(0);
+        taken < width
+    };
+    let mut cut: String = line.chars().take_while(fits).collect();
+    cut.push('…');
+    cut
 }
 
 /// The terminal's width, when stdout is one.
@@ -235,6 +246,28 @@ mod tests {
         assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
         let piped = table(&header, &row(&"why ".repeat(50)), None);
         assert!(!piped.contains('…'), "{piped}");
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let id = "01a208b5-4818-709d-a7f2-5ab66146e581".to_owned();
+        let rows = vec![
+            vec![id.clone(), "名前".repeat(12), "全角".repeat(40)],
+            vec![id, "alice".into(), "hello".repeat(20)],
+        ];
+        let narrow = table(&["ID", "FROM", "MESSAGE"], &rows, Some(80));
+        assert!(narrow.lines().all(|line| line.width() <= 80), "{narrow}");
+        assert!(narrow.contains("全角全角全角"), "{narrow}");
+        assert_eq!(cut("全角", Some(4)), "全角");
+        assert_eq!(cut("全角x", Some(4)), "全…");
+    }
+
+    #[test]
+    fn an_agents_long_id_leaves_room_and_a_reason_is_whole() {
+        let rows =
+            vec![vec!["a".repeat(90), "unknown_agent".into(), "why it is so and not otherwise".into()]];
+        let narrow = table(&["ID", "REASON", "WHY"], &rows, Some(80));
+        assert!(narrow.contains("unknown_agent") && narrow.contains("why it is so"), "{narrow}");
     }
 
     #[test]

@@ -6,9 +6,11 @@ use agor_common::mail::audit::{self, Entry};
 use agor_common::{Exit, text, time};
 use serde_json::{Value, json};
 
+use super::watch::Opened;
 use crate::app::{App, Done};
 use crate::cli;
 use crate::error::Error;
+use crate::show;
 
 /// How often `--follow` looks.
 const FOLLOW: std::time::Duration = std::time::Duration::from_millis(500);
@@ -18,7 +20,8 @@ pub fn audit(app: &mut App, args: &cli::Audit) -> Done<Exit> {
     if let Some(cli::AuditAction::Verify) = args.action {
         return verify(app);
     }
-    let db = app.read()?;
+    let mut file = Opened::now(app);
+    let mut db = app.read()?;
     let mut found = db
         .conn()
         .prepare(
@@ -29,8 +32,7 @@ pub fn audit(app: &mut App, args: &cli::Audit) -> Done<Exit> {
         .query_map(params![args.agent, args.event, args.since, args.limit], audit::entry)?
         .collect::<Result<Vec<_>, _>>()?;
     found.reverse();
-    let mut last: i64 =
-        db.conn().query_row("SELECT coalesce(max(id), 0) FROM audit_log", [], |row| row.get(0))?;
+    let mut last = newest(&db)?;
     for entry in &found {
         print(app, entry)?;
     }
@@ -40,6 +42,10 @@ pub fn audit(app: &mut App, args: &cli::Audit) -> Done<Exit> {
     }
     loop {
         std::thread::sleep(FOLLOW);
+        if file.is_another(app, "audit")? {
+            db = app.read()?;
+            last = last.min(newest(&db)?);
+        }
         for entry in after(&db, last)? {
             last = entry.id;
             let mine = args.agent.as_ref().is_none_or(|agent| *agent == entry.agent)
@@ -50,6 +56,10 @@ pub fn audit(app: &mut App, args: &cli::Audit) -> Done<Exit> {
         }
         app.out.flush()?;
     }
+}
+
+fn newest(db: &Db) -> Done<i64> {
+    Ok(db.conn().query_row("SELECT coalesce(max(id), 0) FROM audit_log", [], |row| row.get(0))?)
 }
 
 fn after(db: &Db, last: i64) -> Done<Vec<Entry>> {
@@ -72,13 +82,14 @@ fn print(app: &mut App, entry: &Entry) -> Done {
         return app.object(&json_of(entry));
     }
     let agent = if entry.agent.is_empty() { "operator" } else { &entry.agent };
-    app.line(text::single_line(&format!(
+    let line = text::single_line(&format!(
         "{:>6}  {}  {agent}  {}  {}",
         entry.id,
         time::rfc3339_ms(entry.at_ms),
         entry.event,
         entry.detail
-    )))
+    ));
+    app.line(show::cut(&line, show::width(&app.out)))
 }
 
 fn verify(app: &mut App) -> Done<Exit> {

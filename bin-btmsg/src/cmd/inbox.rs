@@ -78,15 +78,24 @@ pub fn inbox(app: &mut App, args: &cli::Inbox) -> Done<Exit> {
         output::notice(TOOL, "no unread messages");
         return Ok(Exit::OK);
     }
-    app.line(listing(app, &found, now))?;
+    app.line(listing(app, &found, now, Whose::Mine))?;
     if let (true, Some(last)) = (more, found.last()) {
         output::notice(TOOL, &format!("there are more: --after {}", last.id));
     }
     Ok(Exit::OK)
 }
 
+/// Whose messages a table shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// All are to the reader, whom no column names.
+    Mine,
+    /// Anybody's.
+    Anybodys,
+}
+
 /// Messages as a table.
-pub fn listing(app: &App, messages: &[Message], now: i64) -> String {
+pub fn listing(app: &App, messages: &[Message], now: i64, whose: Whose) -> String {
     let rows: Vec<Vec<String>> = messages
         .iter()
         .map(|message| {
@@ -97,17 +106,17 @@ pub fn listing(app: &App, messages: &[Message], now: i64) -> String {
             if message.state(now) != State::Queued {
                 flags.push(message.state(now).word().to_owned());
             }
-            vec![
-                message.id.clone(),
-                message.from.clone(),
-                message.to.clone(),
-                show::ago(message.sent_ms, now),
-                flags.join(","),
-                show::preview(message, 100),
-            ]
+            let mut row = vec![message.id.clone(), message.from.clone()];
+            row.extend((whose == Whose::Anybodys).then(|| message.to.clone()));
+            row.extend([show::ago(message.sent_ms, now), flags.join(","), show::preview(message, 100)]);
+            row
         })
         .collect();
-    show::table(&["ID", "FROM", "TO", "SENT", "", "MESSAGE"], &rows, show::width(&app.out))
+    let header: &[&str] = match whose {
+        Whose::Mine => &["ID", "FROM", "SENT", "", "MESSAGE"],
+        Whose::Anybodys => &["ID", "FROM", "TO", "SENT", "", "MESSAGE"],
+    };
+    show::table(header, &rows, show::width(&app.out))
 }
 
 /// A message's place in the order: priority, seq, rowid.

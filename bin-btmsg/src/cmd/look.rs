@@ -6,7 +6,7 @@ use agor_common::mail::messages::{self, Message};
 use agor_common::{Exit, time};
 use serde_json::{Value, json};
 
-use super::inbox::listing;
+use super::inbox::{Whose, listing};
 use crate::app::{self, App, Done};
 use crate::error::Error;
 use crate::{cli, send, show};
@@ -20,7 +20,7 @@ fn print(app: &mut App, key: &str, found: &[Message]) -> Done<Exit> {
         let all: Vec<Value> = found.iter().map(|message| show::message(message, now)).collect();
         app.object(&json!({ key: all }))?;
     } else if !found.is_empty() {
-        app.line(listing(app, found, now))?;
+        app.line(listing(app, found, now, Whose::Anybodys))?;
     }
     Ok(Exit::OK)
 }
