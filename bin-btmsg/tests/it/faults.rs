@@ -231,6 +231,12 @@ fn a_file_that_may_only_be_read_is_read_and_writing_is_77() {
     let error = world.fails(77, &["--as", "alice", "send", "bob", "x"]);
     assert!(error.contains("read-only") || error.contains("ermission"), "{error}");
     std::fs::set_permissions(world.data(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::set_permissions(world.db(), std::fs::Permissions::from_mode(0o600)).unwrap();
+    world.ok(&["agents"]);
+    let log = world.path("data/btmsg.db-wal");
+    std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let error = world.fails(77, &["--as", "alice", "send", "bob", "x"]);
+    assert!(error.contains("btmsg.db-wal may not be written"), "{error}");
 }
 
 #[test]

@@ -103,13 +103,13 @@ fn a_log_that_is_deleted_in_use_is_said_to_sender_and_watcher() {
     std::fs::remove_file(world.path("data/btmsg.db-wal")).unwrap();
     let error = world.fails(74, &["--as", "alice", "send", "bob", "second"]);
     assert!(
-        error.contains("btmsg.db-wal: its log was deleted") && error.contains("hint: end the programs"),
+        error.contains("btmsg.db-wal: the log was deleted") && error.contains("hint: end the programs"),
         "{error}"
     );
     // Nobody is left deaf: the watcher ends too, and then the file can be opened.
     let output = watcher.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
-    assert!(stderr(&output).contains("its log was deleted"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the log was deleted"), "{}", stderr(&output));
     world.ok(&["agents"]);
 }
 
@@ -151,7 +151,7 @@ fn a_closed_pipe_is_a_quiet_end() {
         let script = format!("set -o pipefail; $0 {words} | true; echo ${{PIPESTATUS[0]}}");
         let output =
             world.command("bash").args(["-c", &script, env!("CARGO_BIN_EXE_btmsg")]).output().unwrap();
-        assert_eq!(stdout(&output).trim(), "0", "{words}: {}", crate::world::stderr(&output));
-        assert_eq!(crate::world::stderr(&output), "", "{words}");
+        assert_eq!(stdout(&output).trim(), "0", "{words}: {}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{words}");
     }
 }

@@ -59,7 +59,7 @@ pub enum DbError {
         why: String,
     },
     /// Somebody deleted its log while programs had it open.
-    #[error("{}: its log was deleted while the database was in use", locks::beside(path, "-wal").display())]
+    #[error("{}: the log was deleted while the database was in use", locks::beside(path, "-wal").display())]
     LogDeleted {
         /// The database.
         path: PathBuf,
@@ -140,6 +140,14 @@ fn may_write_beside(path: &Path) -> bool {
     rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
 }
 
+/// The log or index that may not be written where the database itself may: SQLite gives an empty log the mode
+/// that the database has at that moment, and nobody gives it back.
+fn odd_one_out(path: &Path) -> Option<PathBuf> {
+    let may_write = |file: &Path| rustix::fs::access(file, rustix::fs::Access::WRITE_OK).is_ok();
+    let besides = ["-wal", "-shm"].map(|suffix| locks::beside(path, suffix));
+    besides.into_iter().find(|file| may_write(path) && file.exists() && !may_write(file))
+}
+
 impl DbError {
     /// From an SQLite error about `path`. For a busy one it looks up who is in the way: that costs a read
     /// of `/proc/locks`, so a loop that retries should ask [`is_busy`] first.
@@ -195,10 +203,11 @@ impl Failure for DbError {
         match self {
             DbError::Full { .. } => Some("free some space; nothing was written and nothing is lost".into()),
             DbError::Busy { .. } => Some("try again, or end the process that holds it".into()),
-            DbError::ReadOnly { .. } => Some(
-                "a WAL database needs a writable directory, or the -wal and -shm files of a running writer"
+            DbError::ReadOnly { path } => Some(match odd_one_out(path) {
+                Some(file) => format!("{} may not be written, though the database may", file.display()),
+                None => "a WAL database needs a writable directory, or the -wal and -shm files of a running writer"
                     .into(),
-            ),
+            }),
             DbError::LogDeleted { path } => Some(format!(
                 "end the programs that have it open (fuser -v '{}'); what was only in the log is lost",
                 path.display()
