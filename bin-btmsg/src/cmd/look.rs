@@ -54,6 +54,8 @@ pub fn history(app: &mut App, args: &cli::History) -> Done<Exit> {
         "(SELECT *, rowid AS place FROM messages WHERE seq < ?3 ORDER BY seq DESC, rowid DESC LIMIT 5000)",
     )?;
     if found.len() < args.limit as usize {
+        // An index by pair would be a page more for each send and 8 % more file, for this case alone: measured,
+        // 0.26 s among a million messages.
         found = among("(SELECT *, rowid AS place FROM messages)")?;
     }
     drop(db);
