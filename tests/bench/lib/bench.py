@@ -111,7 +111,7 @@ class Bench:
         self.rows = []
         self.growth = []
         self.peers = {}
-        self.bin = os.environ.get("AGOR_BIN") or os.path.join(top(), "target/agor/bin")
+        self.bin = os.path.abspath(os.environ.get("AGOR_BIN") or os.path.join(top(), "target/agor/bin"))
         self.dir = tempfile.mkdtemp(prefix="agor-bench.")
         os.mkdir(os.path.join(self.dir, "data"), 0o700)
         os.mkdir(os.path.join(self.dir, "home"), 0o700)
