@@ -9,18 +9,23 @@ use std::time::Duration;
 
 use agor_common::paths;
 use agor_common::process::Identity;
-use agor_common::sessions::Supervised;
+use agor_common::sessions::{Health, Supervised};
+use agor_common::time;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::error::SuperviseError;
 use crate::names::file_name;
+use crate::rule::Moment;
 
 /// How long the keeper of a supervisor that was killed may take to end the old command.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Length of an identity in the lock file.
 const IDENTITY: usize = 128;
+/// A difference smaller than this is rounding and the wall clock's own discipline, in ms.
+const STEP_MS: u64 = 20;
 /// How often a state that is just being written is looked at again.
 const LOOKS: u32 = 200;
 
@@ -35,6 +40,44 @@ pub(crate) struct State {
     pub(crate) failures: u32,
     /// The control commands that were taken, newest last.
     pub(crate) answers: Vec<Answer>,
+    /// When the backoff ends, while there is one, by the clock that nobody sets.
+    #[serde(default)]
+    pub(crate) due: Option<Due>,
+}
+
+/// A moment of the clock that backoff runs by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Due {
+    /// Whose clock: the boot and the time namespace (time_namespaces(7)).
+    clock: String,
+    /// In ms.
+    at_ms: i64,
+}
+
+impl Due {
+    /// That moment.
+    pub(crate) fn at(moment: Moment) -> Due {
+        Due { clock: clock::id(), at_ms: i64::try_from(moment.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// The wall clock's time then, as that clock goes now; none where the moment is of another's clock.
+    fn wall_ms(&self, now_ms: i64, now: Moment) -> Option<i64> {
+        let now = i64::try_from(now.as_millis()).ok()?;
+        (self.clock == clock::id()).then(|| now_ms.saturating_add(self.at_ms.saturating_sub(now)))
+    }
+}
+
+impl State {
+    /// The run, with the next attempt where it is due by a wall clock that was set since this was published.
+    pub(crate) fn into_run(mut self) -> Supervised {
+        if let (Health::Restarting { next_retry_ms, .. }, Some(due)) = (&mut self.run.health, &self.due)
+            && let Some(at) = due.wall_ms(time::now_ms(), clock::now())
+            && at.abs_diff(*next_retry_ms) >= STEP_MS
+        {
+            *next_retry_ms = at;
+        }
+        self.run
+    }
 }
 
 /// What became of a control command.
@@ -61,6 +104,12 @@ impl Place {
     pub(crate) fn of(name: &str, create: bool) -> Result<Place, SuperviseError> {
         let dir = if create { paths::runtime_dir()? } else { paths::Env::current().runtime_dir()? };
         Ok(Place { dir, base: file_name(name) })
+    }
+
+    /// A name for what this supervisor has outside of the directory: no other name, and the same name in no
+    /// other directory, has it too.
+    pub(crate) fn label(&self) -> String {
+        format!("{}-{:016x}", self.base, checksum(self.dir.as_os_str().as_encoded_bytes()))
     }
 
     fn file(&self, suffix: &str) -> PathBuf {

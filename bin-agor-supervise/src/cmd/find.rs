@@ -7,14 +7,14 @@ use agor_common::paths;
 use agor_common::sessions::{self, Supervised};
 
 use crate::error::SuperviseError;
-use crate::place::{Place, all_states};
+use crate::place::{Place, State, all_states};
 
 /// The run of that name.
 pub(super) fn run(name: &str) -> Result<Supervised, SuperviseError> {
     if let Some(state) = Place::of(name, false)?.read()
         && state.run.name == name
     {
-        return Ok(state.run);
+        return Ok(state.into_run());
     }
     let unknown = || SuperviseError::Unknown(name.to_owned());
     let Some(db) = sessions::open_existing(&paths::sessions_db()?)? else { return Err(unknown()) };
@@ -24,7 +24,7 @@ pub(super) fn run(name: &str) -> Result<Supervised, SuperviseError> {
 /// Every run, by name. A database that cannot be read hides only what has ended.
 pub(super) fn all() -> Result<Vec<Supervised>, SuperviseError> {
     let mut runs: Vec<Supervised> =
-        all_states(&paths::Env::current().runtime_dir()?).into_iter().map(|state| state.run).collect();
+        all_states(&paths::Env::current().runtime_dir()?).into_iter().map(State::into_run).collect();
     match paths::sessions_db()
         .map_err(SuperviseError::from)
         .and_then(|path| Ok(sessions::open_existing(&path)?))

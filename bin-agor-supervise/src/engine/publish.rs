@@ -87,6 +87,10 @@ impl Engine {
             run: self.run.clone(),
             failures: self.state.failures,
             answers: self.answers.iter().cloned().collect(),
+            due: match self.state.phase {
+                Phase::Backoff { until } => Some(place::Due::at(until)),
+                _ => None,
+            },
         };
         match place.publish(&state) {
             Ok(()) => self.state_complained = false,
@@ -222,6 +226,10 @@ impl Engine {
     }
 
     fn say_over(&mut self, outcome: Outcome) {
+        if matches!(outcome, Outcome::Stopped { .. }) {
+            // In backoff too, where the last thing that happened was a crash.
+            self.run.reason = Some("stop".into());
+        }
         let (event, why) = match outcome {
             Outcome::Completed(0) => ("completed", "completed".to_owned()),
             Outcome::Completed(code) => ("completed", format!("completed with status {code}")),

@@ -72,7 +72,11 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(io::Error::from)
         .map_err(system("become a subreaper"))?;
-    let isolation = launch::choose(config.isolate, &config.name)?;
+    let isolation = launch::choose(
+        config.isolate,
+        // Without a lock on the name nothing but the process is only ours.
+        &place.as_ref().map_or_else(|| format!("{}-{}", file_name(&config.name), me.pid), Place::label),
+    )?;
     let terminal = Terminal::find();
     let span = tracing::info_span!(
         "supervise.run",

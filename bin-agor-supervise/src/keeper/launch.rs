@@ -11,7 +11,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::{Isolation, Setup};
 use crate::cli::Isolate;
 use crate::error::SuperviseError;
-use crate::names::file_name;
 use crate::sys::fork;
 use crate::sys::signals::Mask;
 use crate::sys::spawn::Template;
@@ -105,16 +104,16 @@ impl Plan {
     }
 }
 
-/// The isolation for `--isolate`; `auto` takes the strongest that has no side effect.
-pub(crate) fn choose(isolate: Isolate, name: &str) -> Result<Isolation, SuperviseError> {
+/// The isolation for `--isolate`, with `label` in the name of its cgroup; `auto` takes the strongest that has no side effect.
+pub(crate) fn choose(isolate: Isolate, label: &str) -> Result<Isolation, SuperviseError> {
     match isolate {
         Isolate::Keeper => Ok(Isolation::Keeper),
         Isolate::Pid => Ok(Isolation::Pid),
-        Isolate::Cgroup => make_cgroup(name)
+        Isolate::Cgroup => make_cgroup(label)
             .map(Isolation::Cgroup)
             .map_err(|source| SuperviseError::Isolation { what: "cgroup", source }),
         Isolate::Auto => Ok(match own_cgroup() {
-            Ok(own) if is_delegated(&own) => make_cgroup(name).map_or(Isolation::Keeper, Isolation::Cgroup),
+            Ok(own) if is_delegated(&own) => make_cgroup(label).map_or(Isolation::Keeper, Isolation::Cgroup),
             _ => Isolation::Keeper,
         }),
     }
@@ -149,9 +148,9 @@ fn is_delegated(dir: &std::path::Path) -> bool {
     me != 0 && fs::metadata(dir).is_ok_and(|meta| meta.uid() == me)
 }
 
-/// Makes the cgroup of `name` below ours. What a killed predecessor left in it is ended.
-fn make_cgroup(name: &str) -> io::Result<PathBuf> {
-    let dir = own_cgroup()?.join(format!("agor-{}", file_name(name)));
+/// Makes the cgroup of `label` below ours. What a killed predecessor left in it is ended.
+fn make_cgroup(label: &str) -> io::Result<PathBuf> {
+    let dir = own_cgroup()?.join(format!("agor-{label}"));
     match fs::create_dir(&dir) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -67,7 +67,8 @@ fn stop_in_backoff_starts_nothing_more() {
         }
         let (status, out, _) = supervisor.finish();
         assert_eq!((status.code(), out.as_str()), (Some(0), ""));
-        assert_eq!(world.status("b")["health"], "stopped");
+        let status = world.status("b");
+        assert_eq!((&status["health"], &status["reason"]), (&"stopped".into(), &"stop".into()));
     }
 }
 

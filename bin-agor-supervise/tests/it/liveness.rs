@@ -172,3 +172,38 @@ fn our_own_manager_is_told() {
     listen("STOPPING=1");
     supervisor.wait();
 }
+
+#[test]
+fn a_manager_hears_of_every_attempt_and_is_not_asked_for_more_when_it_is_given_up() {
+    let world = World::new();
+    let path = world.path("manager");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(crate::support::HANG)).unwrap();
+    // As the units that we ship start it.
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/system/agor-supervise@.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    let start = value("ExecStart=");
+    let given_up = start.split("--failed-exit").nth(1).unwrap().trim_start_matches(['=', ' ']);
+    let given_up = given_up.split(' ').next().unwrap();
+    assert_eq!(value("Type="), "notify");
+    assert!(value("RestartPreventExitStatus=").split(' ').any(|status| status == given_up));
+    let args = ["--name", "m", "--max-attempts", "2", "--backoff-base", "0.01", "--failed-exit", given_up];
+    let mut command = world.command(&args);
+    command.args(["--", "sh", "-c", "exit 3"]);
+    let output = command.env("NOTIFY_SOCKET", &path).stdin(std::process::Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(given_up.parse().unwrap()));
+    manager.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 1024];
+    let mut heard = String::new();
+    while let Ok(n) = manager.recv(&mut buffer) {
+        heard.push_str(&text(&buffer[..n]));
+        heard.push('\n');
+    }
+    assert_eq!(heard.matches("READY=1").count(), 1, "{heard}");
+    for words in ["STATUS=m: restarting (attempt 1 of 2", "STATUS=m: restarting (attempt 2 of 2"] {
+        assert!(heard.contains(words), "{words}: {heard}");
+    }
+    assert!(heard.contains("STATUS=m: failed after 2 attempts: exit 3"), "{heard}");
+    assert!(heard.contains("STOPPING=1"), "{heard}");
+}

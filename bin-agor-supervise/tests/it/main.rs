@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 mod basics;
+mod clocks;
 mod control;
 mod databases;
+mod limits;
 mod liveness;
 mod processes;
 mod signals;
