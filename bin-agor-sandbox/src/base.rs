@@ -9,6 +9,7 @@ use crate::host::{Host, within};
 use crate::policy::{Grant, Origin};
 use crate::profile::Base;
 use crate::rights::Rights;
+use crate::sys::path::real;
 
 const SYSTEM: &str = "system";
 const DEVICE: &str = "device";
@@ -149,8 +150,7 @@ pub(crate) fn grants(base: Base, host: &Host) -> Vec<Grant> {
 fn resolver(grants: &mut Grants) {
     if let Ok(to) = std::fs::read_link("/etc/resolv.conf") {
         let to = Path::new("/etc").join(to);
-        if let Some(dir) =
-            std::fs::canonicalize(to).ok().and_then(|file| file.parent().map(Path::to_path_buf))
+        if let Some(dir) = real(to).ok().and_then(|file| file.parent().map(Path::to_path_buf))
             && dir.starts_with("/run")
             && dir != Path::new("/run")
         {

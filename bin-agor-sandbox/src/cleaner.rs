@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify;
 
 use crate::placeholder::Held;
-use crate::sys::process::{self, Fork};
+use crate::sys::process;
 
 /// The side of the sandbox.
 pub(crate) struct Cleaner {
@@ -27,14 +27,13 @@ impl Cleaner {
         // end of COMMAND itself, though not of what COMMAND leaves behind.
         let watches = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok();
         let sandbox = process::own_pidfd()?;
-        if process::fork_orphan()? == Fork::Child {
+        process::orphan(|| {
             process::leave(&[watches.as_ref(), Some(&sandbox)], &held_fds(held));
             wait(watches.as_ref(), &sandbox);
             for one in held {
                 one.release();
             }
-            process::end_with(0);
-        }
+        })?;
         Ok(Cleaner { watches })
     }
 

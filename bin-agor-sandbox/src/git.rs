@@ -3,6 +3,8 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::sys::path::real;
+
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -31,7 +33,7 @@ pub fn find(start: &Path) -> Option<Repository> {
         let Ok(meta) = std::fs::symlink_metadata(&dot_git) else { continue };
         let (git_dir, linked) = if meta.is_file() {
             let text = line(&dot_git)?;
-            (std::fs::canonicalize(absolute(top, text.strip_prefix(b"gitdir:")?)).ok()?, true)
+            (real(absolute(top, text.strip_prefix(b"gitdir:")?)).ok()?, true)
         } else if meta.is_dir() {
             (dot_git.clone(), false)
         } else {
@@ -54,15 +56,14 @@ pub fn find(start: &Path) -> Option<Repository> {
 /// `dot_git`: a `.git` file that an earlier run left there must not lead into any other repository.
 fn points_back(git_dir: &Path, dot_git: &Path) -> Option<PathBuf> {
     if let Some(text) = line(&git_dir.join("gitdir")) {
-        let common = std::fs::canonicalize(absolute(git_dir, &line(&git_dir.join("commondir"))?)).ok()?;
+        let common = real(absolute(git_dir, &line(&git_dir.join("commondir"))?)).ok()?;
         let back = absolute(git_dir, &text);
-        let same =
-            back == dot_git || std::fs::canonicalize(&back).ok() == std::fs::canonicalize(dot_git).ok();
+        let same = back == dot_git || real(&back).ok() == real(dot_git).ok();
         return (same && git_dir.starts_with(common.join("worktrees"))).then_some(common);
     }
     // A submodule's lies below the .git/modules of a repository around it.
     let around = dot_git.parent()?.ancestors().skip(1).map(|dir| dir.join(".git/modules"));
-    let mut around = around.filter_map(|dir| std::fs::canonicalize(dir).ok());
+    let mut around = around.filter_map(|dir| real(dir).ok());
     around.any(|modules| git_dir.starts_with(modules)).then(|| git_dir.to_path_buf())
 }
 

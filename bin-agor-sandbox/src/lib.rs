@@ -35,7 +35,8 @@ pub mod status;
 mod supervise;
 mod sys;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::io::Write as _;
 
 use agor_common::{Exit, error::report};
 use args::{Args, Opt, Verb};
@@ -49,11 +50,23 @@ pub fn command() -> clap::Command {
     cli::Cli::command()
 }
 
-/// Runs the tool with the process's own arguments.
-pub fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args_os().skip(1)) {
+/// Runs the tool. `words` are the arguments with the program's name first; the result is the exit status.
+pub fn main(words: Vec<OsString>) -> u8 {
+    if let Err(error) = sys::inherit::record() {
+        let why = format!("open /dev/null for a standard descriptor that is closed: {error}");
+        agor_common::output::error(TOOL, &why, None);
+        return Exit::WRAPPER.code();
+    }
+    let exit = run(words);
+    // Nobody else does: there is no start-up code of Rust's around this.
+    let _ = std::io::stdout().flush();
+    exit.code()
+}
+
+fn run(words: Vec<OsString>) -> Exit {
+    let args = match Args::parse(words.iter().skip(1).cloned()) {
         Ok(args) => args,
-        Err(args::NeedsClap) => return refused().into(),
+        Err(args::NeedsClap) => return refused(words),
     };
     let json = args.has(Opt::Json);
     let started = std::time::SystemTime::now();
@@ -65,7 +78,7 @@ pub fn main() -> ExitCode {
     };
     let exit = match result {
         // A command that ran has its span already.
-        Ok(exit) if args.verb == Verb::Run => return exit.into(),
+        Ok(exit) if args.verb == Verb::Run => return exit,
         Ok(exit) => exit,
         Err(error) => report(TOOL, &error, json),
     };
@@ -76,12 +89,12 @@ pub fn main() -> ExitCode {
         Verb::Learn => "agor-sandbox learn",
     };
     agor_common::telemetry::report_run(TOOL, name, started, exit);
-    exit.into()
+    exit
 }
 
 /// Help, version, or a usage error, in clap's words.
-fn refused() -> Exit {
-    match agor_common::cli::parse::<cli::Cli>(TOOL, Exit::WRAPPER, std::env::args_os()) {
+fn refused(words: Vec<OsString>) -> Exit {
+    match agor_common::cli::parse::<cli::Cli>(TOOL, Exit::WRAPPER, words) {
         Err(exit) => exit,
         // clap is content where the other parser was not: say at least that much.
         Ok(_) => {

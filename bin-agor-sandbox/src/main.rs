@@ -1,4 +1,6 @@
 //! The `agor-sandbox` program; everything is in the library.
-fn main() -> std::process::ExitCode {
-    agor_sandbox::main()
-}
+#![cfg_attr(not(test), no_main)]
+
+#[cfg(not(test))]
+#[path = "sys/start.rs"]
+mod start;

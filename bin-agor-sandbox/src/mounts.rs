@@ -16,6 +16,7 @@ use crate::policy::Origin;
 use crate::profile::UnixMode;
 use crate::rights::Rights;
 use crate::sockets;
+use crate::sys::path::real;
 
 /// What is done to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,7 @@ struct Planner<'a> {
     mounts: Vec<Mount>,
     paths: BTreeSet<PathBuf>,
     findings: Vec<String>,
+    followed: Option<(PathBuf, PathBuf)>,
 }
 
 /// What is to be mounted for `plan`, from the top of the tree downwards, and what deserves a look.
@@ -90,6 +92,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
         mounts: Vec::new(),
         paths: BTreeSet::new(),
         findings: Vec::new(),
+        followed: None,
     };
     planner.narrowed();
     if plan.policy.protect {
@@ -190,7 +193,7 @@ impl Planner<'_> {
         }
         match std::fs::symlink_metadata(path) {
             Ok(meta) => {
-                let Ok(real) = std::fs::canonicalize(path) else { return };
+                let Ok(real) = real(path) else { return };
                 if !self.writable(&real) || already_read_only(&real) {
                     return;
                 }
@@ -214,14 +217,26 @@ impl Planner<'_> {
         }
     }
 
+    /// The path without links; that of the last one is remembered, since most lie in the same directory.
+    fn follow(&mut self, path: &Path) -> Option<PathBuf> {
+        if let Some((known, real)) = &self.followed
+            && known.as_os_str() == path.as_os_str()
+        {
+            return Some(real.clone());
+        }
+        let real = real(path).ok()?;
+        self.followed = Some((path.to_path_buf(), real.clone()));
+        Some(real)
+    }
+
     fn protect_absent(&mut self, path: &Path, why: &str) {
         // The nearest parent that exists; what lies between must be there for the name to be covered.
         let mut between = Vec::new();
         let Some(mut parent) = path.parent() else { return };
         let real = loop {
-            match std::fs::canonicalize(parent) {
-                Ok(real) => break real,
-                Err(_) => {
+            match self.follow(parent) {
+                Some(real) => break real,
+                None => {
                     let (Some(name), Some(above)) = (parent.file_name(), parent.parent()) else { return };
                     between.push(name.to_owned());
                     parent = above;
@@ -310,7 +325,7 @@ impl Planner<'_> {
     }
 
     fn hide(&mut self, path: &Path, why: &str) {
-        let Ok(real) = std::fs::canonicalize(path) else { return };
+        let Ok(real) = real(path) else { return };
         let named = |grant: &crate::policy::Grant| grant.origin == Origin::Flag && grant.path == path;
         let readable = rustix::fs::access(&real, rustix::fs::Access::READ_OK).is_ok();
         if !readable
@@ -334,7 +349,7 @@ impl Planner<'_> {
                 |path: &&PathBuf| within(path, Path::new("/run")) || within(path, Path::new("/var/run"));
             let granted = self.plan.grants.iter().map(|grant| &grant.path).filter(leads);
             for path in granted.chain(allowed) {
-                let Ok(real) = std::fs::canonicalize(path) else { continue };
+                let Ok(real) = real(path) else { continue };
                 if below(&real) && !keep.iter().any(|known| real.starts_with(known)) {
                     keep.retain(|known| !known.starts_with(&real));
                     keep.push(real);
@@ -358,8 +373,7 @@ impl Planner<'_> {
             .map(|grant| grant.path.clone())
             .collect();
         for path in sockets::reachable() {
-            let kept =
-                allowed.iter().any(|known| std::fs::canonicalize(known).is_ok_and(|known| known == path));
+            let kept = allowed.iter().any(|known| real(known).is_ok_and(|known| known == path));
             if kept || path.starts_with(run) || self.owned(&own, &path) {
                 continue;
             }
@@ -368,9 +382,7 @@ impl Planner<'_> {
     }
 
     fn owned(&self, own: &[PathBuf], path: &Path) -> bool {
-        own.iter().any(|root| {
-            within(path, root) || std::fs::canonicalize(root).is_ok_and(|root| within(path, &root))
-        })
+        own.iter().any(|root| within(path, root) || real(root).is_ok_and(|root| within(path, &root)))
     }
 
     /// Pins everything between a grant and what is protected in it.

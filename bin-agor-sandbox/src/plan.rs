@@ -14,6 +14,7 @@ use crate::landlock::{self, Support};
 use crate::mounts::{self, Mount};
 use crate::policy::{Grant, Origin, Policy};
 use crate::rights::Rights;
+use crate::sys::path;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,11 +120,11 @@ impl Plan {
 
     /// As [`Plan::covers`], for a path without links while the grants may be links.
     pub fn covers_real(&self, path: &Path, rights: Rights) -> Option<&Grant> {
-        self.grants.iter().find(|grant| {
-            grant.rights.covers(rights)
-                && (within(path, &grant.path)
-                    || std::fs::canonicalize(&grant.path).is_ok_and(|real| within(path, &real)))
-        })
+        // As they are written first: following each takes longer.
+        let leads = |grant: &&Grant| {
+            grant.rights.covers(rights) && path::real(&grant.path).is_ok_and(|real| within(path, &real))
+        };
+        self.covers(path, rights).or_else(|| self.grants.iter().find(leads))
     }
 
     /// The paths that may be written below, without links.
@@ -151,16 +152,16 @@ impl Parents {
     /// The path without links, if it exists.
     pub(crate) fn real(&mut self, path: &Path) -> Option<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return std::fs::canonicalize(path).ok();
+            return path::real(path).ok();
         };
         if self.last.as_ref().is_none_or(|(known, _)| known != parent) {
-            self.last = Some((parent.to_path_buf(), std::fs::canonicalize(parent).ok()?));
+            self.last = Some((parent.to_path_buf(), path::real(parent).ok()?));
         }
         let full = self.last.as_ref()?.1.join(name);
         match rustix::fs::readlinkat(rustix::fs::CWD, &full, Vec::with_capacity(64)) {
             // Not a link: it is what it says.
             Err(rustix::io::Errno::INVAL) => Some(full),
-            Ok(_) => std::fs::canonicalize(&full).ok(),
+            Ok(_) => path::real(&full).ok(),
             Err(_) => None,
         }
     }

@@ -6,13 +6,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::sys::path::real;
+
 /// Every bound pathname socket of this network namespace that this user could connect to (proc_net(5):
 /// `/proc/net/unix`). The kernel follows links on connect, so the paths are without any.
 pub(crate) fn reachable() -> Vec<PathBuf> {
     let Ok(table) = std::fs::read("/proc/net/unix") else { return Vec::new() };
     let mut paths = BTreeSet::new();
     for path in parse(&table) {
-        let Ok(real) = std::fs::canonicalize(path) else { continue };
+        let Ok(real) = real(path) else { continue };
         let is_socket = std::fs::symlink_metadata(&real).is_ok_and(|meta| meta.file_type().is_socket());
         // Connecting takes write permission on the socket (unix(7)).
         if is_socket && rustix::fs::access(&real, rustix::fs::Access::WRITE_OK).is_ok() {

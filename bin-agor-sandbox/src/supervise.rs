@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::error::Error;
 use crate::observe::{self, Want};
 use crate::sys::notify;
-use crate::sys::process::{self, Fork};
+use crate::sys::process;
 
 /// Runs `inside` in a child, with a socket to send its listener over, and `ask` with what each of its calls
 /// wants: the answer is an errno, or nothing to let the call go on. Gives back COMMAND's status.
@@ -43,10 +43,12 @@ pub(crate) fn run(
     answer_until(&listener, Some(&pidfd), &mut ask);
     let exit = process::wait_for(child).map_err(failed)?;
     // Processes that COMMAND leaves behind still wait for answers: without any, their calls would fail.
-    if !is_over(&listener) && process::fork_orphan().map_err(failed)? == Fork::Child {
-        process::leave(&[], &[&listener]);
-        answer_until(&listener, None, &mut |_| None);
-        process::end_with(0);
+    if !is_over(&listener) {
+        process::orphan(|| {
+            process::leave(&[], &[&listener]);
+            answer_until(&listener, None, &mut |_| None);
+        })
+        .map_err(failed)?;
     }
     Ok(exit)
 }

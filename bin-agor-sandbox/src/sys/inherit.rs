@@ -1,7 +1,8 @@
-//! What this process was started with and Rust's start-up code changes before `main`: the disposition of
-//! SIGPIPE, and which of the descriptors 0 to 2 were closed.
-#![expect(unsafe_code, reason = "a function that runs before main, and sigaction(2)")]
+//! What this process was started with and cannot keep while it prepares: the disposition of SIGPIPE, and which
+//! of the descriptors 0 to 2 were closed.
+#![expect(unsafe_code, reason = "poll(2), signal(2) and descriptors by number")]
 
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 const PIPE_IGNORED: u8 = 1 << 7;
@@ -9,31 +10,28 @@ const PIPE_IGNORED: u8 = 1 << 7;
 /// Bits 0 to 2: that descriptor was closed. Bit 7: SIGPIPE was ignored.
 static INHERITED: AtomicU8 = AtomicU8::new(0);
 
-extern "C" fn record() {
+/// Notes what was inherited and makes it what this program needs: a broken pipe is an error and no signal, and
+/// nothing that is opened later gets the number of a standard descriptor.
+pub(crate) fn record() -> io::Result<()> {
     let mut bits = 0;
-    for fd in 0..3 {
-        // SAFETY: F_GETFD takes no pointer and changes nothing.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
-            bits |= 1 << fd;
+    let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: three of them, which outlive the call.
+    unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) };
+    for polled in standard.iter().filter(|polled| polled.revents & libc::POLLNVAL != 0) {
+        bits |= 1 << polled.fd;
+        // The lowest free number, which is this one.
+        // SAFETY: the path ends with NUL.
+        if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } == -1 {
+            return Err(io::Error::last_os_error());
         }
     }
-    // SAFETY: sigaction is plain data for which all zeroes are valid; a null new action only reads.
-    let ignored = unsafe {
-        let mut old: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut old) == 0
-            && old.sa_sigaction == libc::SIG_IGN
-    };
-    if ignored {
+    // SAFETY: ignoring a signal installs no handler.
+    if unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) } == libc::SIG_IGN {
         bits |= PIPE_IGNORED;
     }
     INHERITED.store(bits, Ordering::Relaxed);
+    Ok(())
 }
-
-// SAFETY: the loader calls every entry of .init_array once, before main, with no other thread running;
-// `record` calls only functions that are safe at that time.
-#[unsafe(link_section = ".init_array")]
-#[used]
-static RECORD: extern "C" fn() = record;
 
 /// Brings back what was inherited, right before `execve`.
 pub(crate) fn restore() {
@@ -46,7 +44,7 @@ pub(crate) fn restore() {
     }
     for fd in 0..3 {
         if bits & (1 << fd) != 0 {
-            // SAFETY: what is open there is the /dev/null that the start-up code put in; nobody owns it.
+            // SAFETY: what is open there is the /dev/null that `record` put in; nobody owns it.
             unsafe {
                 libc::close(fd);
             }
@@ -55,7 +53,7 @@ pub(crate) fn restore() {
 }
 
 /// A copy of a descriptor that is known only by its number.
-pub(crate) fn duplicate(fd: i32) -> std::io::Result<std::os::fd::OwnedFd> {
+pub(crate) fn duplicate(fd: i32) -> io::Result<std::os::fd::OwnedFd> {
     // SAFETY: the number is only borrowed for the call; one that is not open gives EBADF.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
     Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, 3)?)

@@ -5,6 +5,7 @@
 )]
 
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
 const LANDLOCK_CREATE_RULESET_ERRATA: u32 = 2;
@@ -19,6 +20,31 @@ fn landlock_query(flags: u32) -> io::Result<u32> {
 /// Landlock's ABI version, or why there is none: ENOSYS, EOPNOTSUPP, or EPERM from a container's filter.
 pub(crate) fn landlock_abi() -> io::Result<u32> {
     landlock_query(LANDLOCK_CREATE_RULESET_VERSION)
+}
+
+/// `struct landlock_path_beneath_attr` (linux/landlock.h).
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed_access: u64,
+    parent_fd: i32,
+}
+
+/// Adds a rule for what is at and below `path`. EINVAL when that is no directory and `access` holds a right
+/// that only directories have.
+pub(crate) fn landlock_allow(ruleset: &OwnedFd, path: &OwnedFd, access: u64) -> io::Result<()> {
+    const LANDLOCK_RULE_PATH_BENEATH: u32 = 1;
+    let rule = PathBeneath { allowed_access: access, parent_fd: path.as_raw_fd() };
+    // SAFETY: the attribute is of the type that the rule's number names, and outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            LANDLOCK_RULE_PATH_BENEATH,
+            &raw const rule,
+            0,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The bit set of fixed errata; `None` on kernels that do not say.

@@ -6,4 +6,5 @@ pub(crate) mod inherit;
 pub(crate) mod kernel;
 pub(crate) mod mount;
 pub(crate) mod notify;
+pub(crate) mod path;
 pub(crate) mod process;

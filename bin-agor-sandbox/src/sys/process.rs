@@ -29,41 +29,52 @@ pub(crate) fn own_pidfd() -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }
 
-/// Which side of a fork.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fork {
-    /// The one that called.
-    Parent,
-    /// The new one.
-    Child,
-}
+/// The stack of the helper process; what is not touched costs nothing.
+const STACK: usize = 256 * 1024;
 
-/// Starts a process that is nobody's child: init, or the nearest subreaper, takes it over.
-pub(crate) fn fork_orphan() -> io::Result<Fork> {
-    // SAFETY: this process has one thread, so the child may go on like any program.
-    let middle = unsafe { libc::fork() };
-    if middle < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if middle == 0 {
-        // SAFETY: as above.
-        return match unsafe { libc::fork() } {
-            0 => Ok(Fork::Child),
-            failed => {
-                // SAFETY: ends this process without running anybody's clean-up.
-                unsafe { libc::_exit(i32::from(failed < 0)) }
+/// Runs `act` in a process that is nobody's child: init, or the nearest subreaper, takes it over. It ends with
+/// `act`.
+pub(crate) fn orphan<F: FnOnce()>(act: F) -> io::Result<()> {
+    extern "C" fn middle<F: FnOnce()>(data: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `data` is the option below; who lent it sleeps until this process is gone.
+        let act = unsafe { &mut *data.cast::<Option<F>>() };
+        // SAFETY: this process has one thread, so the child may go on like any program.
+        match unsafe { libc::fork() } {
+            0 => {
+                if let Some(act) = act.take() {
+                    act();
+                }
+                end_with(0)
             }
-        };
+            failed => libc::c_int::from(failed < 0),
+        }
+    }
+    let mut act = Some(act);
+    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    // The one in the middle lives as long as its fork takes, and in this memory: copying the page tables for
+    // it too would cost as much again.
+    // SAFETY: the stack grows down from its end, which is aligned to 16; CLONE_VFORK keeps this process from
+    // running until the other one has ended, so that neither the stack nor `act` is used by two at once.
+    let child = unsafe {
+        libc::clone(
+            middle::<F>,
+            stack.as_mut_ptr().add(stack.capacity()).cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            (&raw mut act).cast(),
+        )
+    };
+    if child < 0 {
+        return Err(io::Error::last_os_error());
     }
     let mut status = 0;
     // SAFETY: the pointer is to a number that outlives the call. Where SIGCHLD is ignored it waits until the
     // child is gone and fails with ECHILD, which is as good.
-    while unsafe { libc::waitpid(middle, &raw mut status, 0) } == -1 {
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {
         if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return Ok(Fork::Parent);
+            return Ok(());
         }
     }
-    if status == 0 { Ok(Fork::Parent) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) }
+    if status == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) }
 }
 
 /// Does something in a child that ends at once, and brings its errno back.
