@@ -50,7 +50,13 @@ pub(crate) fn apply(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
     let mut problems = Vec::new();
     let held = hold(&plan.mounts, &mut problems);
     // Started before the namespace is there: it must stay outside.
-    let cleaner = if held.is_empty() { None } else { Some(Cleaner::start(&held).map_err(cannot_clean)?) };
+    let cleaner = match held.as_slice() {
+        [] => None,
+        held => Some(Cleaner::start(held).map_err(|error| {
+            held.iter().for_each(Held::release);
+            cannot_clean(error)
+        })?),
+    };
     drop(held);
     let cwd = std::env::current_dir().ok();
     let result = enter().and_then(|()| Stash::new(plan));

@@ -85,9 +85,11 @@ pub(crate) fn hold(path: &Path, directory: bool) -> io::Result<Option<Held>> {
             match rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
                 Ok(parent) => parent,
                 Err(rustix::io::Errno::NOENT) => continue,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    remove_made(&made);
+                    return Err(error.into());
+                }
             };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fresh = if directory {
             rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)).map(|()| None)
         } else {
@@ -98,24 +100,25 @@ pub(crate) fn hold(path: &Path, directory: bool) -> io::Result<Option<Held>> {
             Ok(file) => Some(file),
             Err(rustix::io::Errno::EXIST) => None,
             Err(rustix::io::Errno::NOENT) => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                remove_made(&made);
+                return Err(error.into());
+            }
         };
         let is_new = fresh.is_some();
-        if let Some(Some(file)) = fresh {
-            let mut file = std::fs::File::from(file);
-            file.write_all(CONTENT)?;
-        }
-        let lock = match rustix::fs::openat(&parent, name, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(rustix::io::Errno::NOENT) => continue,
-            Err(error) => return Err(error.into()),
+        let lock = match finish(&parent, name, fresh, directory) {
+            Ok(lock) => lock,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            Err(error) => {
+                // A full disk, or no descriptor left: half of one would stay for ever.
+                if is_new {
+                    let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+                    let _ = rustix::fs::unlinkat(&parent, name, flags);
+                }
+                remove_made(&made);
+                return Err(error);
+            }
         };
-        if is_new {
-            let _ = rustix::fs::fsetxattr(&lock, MARK, b"1", XattrFlags::empty());
-            let mode = if directory { DIRECTORY_MODE } else { FILE_MODE };
-            rustix::fs::fchmod(&lock, Mode::from_raw_mode(mode))?;
-        }
-        rustix::fs::flock(&lock, FlockOperation::LockShared)?;
         // The one who waited for it may have got a name that is gone by now.
         let same = rustix::fs::fstat(&lock)
             .and_then(|ours| Ok((ours, rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?)))
@@ -129,6 +132,35 @@ pub(crate) fn hold(path: &Path, directory: bool) -> io::Result<Option<Held>> {
         return Ok(Some(Held { parent, name: name.to_owned(), lock, directory, made }));
     }
     Err(io::Error::other("its name keeps changing"))
+}
+
+/// Opens and locks it; one that was just made gets its content, mark and mode first.
+fn finish(
+    parent: &OwnedFd,
+    name: &std::ffi::OsStr,
+    fresh: Option<Option<OwnedFd>>,
+    directory: bool,
+) -> io::Result<OwnedFd> {
+    let is_new = fresh.is_some();
+    if let Some(Some(file)) = fresh {
+        std::fs::File::from(file).write_all(CONTENT)?;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let lock = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    if is_new {
+        let _ = rustix::fs::fsetxattr(&lock, MARK, b"1", XattrFlags::empty());
+        let mode = if directory { DIRECTORY_MODE } else { FILE_MODE };
+        rustix::fs::fchmod(&lock, Mode::from_raw_mode(mode))?;
+    }
+    rustix::fs::flock(&lock, FlockOperation::LockShared)?;
+    Ok(lock)
+}
+
+/// Removes the directories that were made for a stand-in, as far as they are empty.
+fn remove_made(made: &[(OwnedFd, std::ffi::OsString)]) {
+    for (parent, name) in made {
+        let _ = rustix::fs::unlinkat(parent.as_fd(), name, AtFlags::REMOVEDIR);
+    }
 }
 
 /// Another sandbox may be between making and marking it.
@@ -154,8 +186,7 @@ fn make_parents(dir: &Path) -> io::Result<Vec<(OwnedFd, std::ffi::OsString)>> {
         missing.push(above.to_path_buf());
     }
     for path in missing.iter().rev() {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-        match rustix::fs::mkdirat(open(parent)?, name, Mode::from_raw_mode(0o777)) {
+        match rustix::fs::mkdir(path, Mode::from_raw_mode(0o777)) {
             Ok(()) => {
                 let _ = rustix::fs::setxattr(path, MARK, b"1", XattrFlags::empty());
             }
@@ -169,7 +200,16 @@ fn make_parents(dir: &Path) -> io::Result<Vec<(OwnedFd, std::ffi::OsString)>> {
         let ours = missing.iter().any(|path| path == above)
             || rustix::fs::lgetxattr(above, MARK, &mut buffer).is_ok();
         let (true, Some(parent), Some(name)) = (ours, above.parent(), above.file_name()) else { break };
-        made.push((open(parent)?, name.to_owned()));
+        match open(parent) {
+            Ok(parent) => made.push((parent, name.to_owned())),
+            Err(error) => {
+                // Those that are there already are removed with the last sandbox that uses them.
+                for path in &missing {
+                    let _ = rustix::fs::rmdir(path);
+                }
+                return Err(error.into());
+            }
+        }
     }
     Ok(made)
 }
@@ -194,9 +234,7 @@ impl Held {
                 let _ = rustix::fs::unlinkat(&self.parent, &self.name, flags);
             }
         }
-        for (parent, name) in &self.made {
-            let _ = rustix::fs::unlinkat(parent.as_fd(), name, AtFlags::REMOVEDIR);
-        }
+        remove_made(&self.made);
     }
 }
 

@@ -307,3 +307,46 @@ fn five_thousand_rules() {
     let ran = sandbox.run(&words);
     assert_eq!((ran.stdout.as_str(), ran.code), ("04999", 1), "{}", ran.stderr);
 }
+
+#[test]
+fn odd_surroundings_are_no_obstacle() {
+    let sandbox = Sandbox::new();
+    sandbox.script("work/target/debug/x", "#!/bin/sh\necho ran\n");
+    for name in ["target/debug/x", "./target/debug/x"] {
+        // A program that the project built is no finding: only this program and its own configuration are.
+        let ran = ran(sandbox.command().args(["--", name]));
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "ran\n", ""), "{name}");
+    }
+    for taken in [&["HOME"][..], &["PATH"], &["HOME", "PATH", "TMPDIR", "AGOR_DATA_DIR"]] {
+        let mut command = sandbox.command();
+        for name in taken {
+            command.env_remove(name);
+        }
+        assert_eq!(ran(command.args(["--", "/bin/true"])).code, 0, "without {taken:?}");
+    }
+    assert_eq!(ran(sandbox.command().env("PATH", "").args(["--", "/bin/true"])).code, 0);
+    let program = env!("CARGO_BIN_EXE_agor-sandbox");
+    // Hardly any descriptors: the grants are there, what cannot be kept is said, and nothing half made stays.
+    for most in 8..16 {
+        let few = ran(std::process::Command::new("sh")
+            .args([
+                "-c",
+                &format!("ulimit -n {most} && exec {program} -- sh -c 'echo x >f && cat f /dev/null'"),
+            ])
+            .env("HOME", sandbox.path("home"))
+            .current_dir(sandbox.path("work")));
+        assert!(matches!((few.code, few.stdout.as_str()), (0, "x\n") | (125, "")), "{few:?}");
+        let gone = || !sandbox.path("work/.claude").exists() && !sandbox.path("work/.mcp.json").exists();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !gone() && std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(gone(), "with {most} descriptors something stays: {few:?}");
+    }
+    // A working directory that is gone.
+    let gone = ran(std::process::Command::new("sh")
+        .args(["-c", &format!("mkdir gone && cd gone && rmdir ../gone && exec {program} -- /bin/true")])
+        .env("HOME", sandbox.path("home"))
+        .current_dir(sandbox.path("work")));
+    assert_eq!(gone.code, 0, "{gone:?}");
+}
