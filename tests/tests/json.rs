@@ -58,11 +58,12 @@ struct Session {
 }
 
 impl Session {
-    /// Types `line` with `--json` (where its own `{json}` is not), and checks the answer.
+    /// Types `line` with `--json` (behind it where it has none), and checks the answer.
     fn ask(&mut self, line: &str, answer: Answer) -> Vec<Value> {
         let words: Vec<&str> = line.split(' ').collect();
-        // The longest command that the words begin with, options before it aside.
-        let plain: Vec<&str> = words.iter().copied().filter(|word| !word.starts_with('-')).collect();
+        // The longest command that the words begin with; who speaks stands before it.
+        let bare = line.replace(" --as coder ", " ");
+        let plain: Vec<&str> = bare.split(' ').filter(|word| !word.starts_with('-')).collect();
         let name =
             (1..=plain.len()).rev().map(|n| plain[..n].join(" ")).find(|name| self.known.contains(name));
         self.seen.insert(name.unwrap_or_else(|| panic!("{line}: no such command has --json")));
@@ -109,8 +110,9 @@ fn every_command_answers_in_objects_led_by_their_schema() {
         .spawn()
         .expect("it starts");
     let mut up = String::new();
-    let stream = supervised.stdout.take().expect("a pipe");
-    BufReader::new(stream).read_line(&mut up).expect("its first line");
+    // Kept to the end: a command whose reader is gone is not started again.
+    let mut answers = BufReader::new(supervised.stdout.take().expect("a pipe"));
+    answers.read_line(&mut up).expect("its first line");
     assert_eq!(up, "up\n");
 
     let known = commands_with_json();
@@ -214,6 +216,7 @@ fn every_command_answers_in_objects_led_by_their_schema() {
         session.ask(line, *answer);
     }
     supervised.wait().expect("it was stopped");
+    drop(answers);
     // Those that need an id from before: a letter to somebody who is gone, and messages under a lease.
     let sent = |session: &mut Session, line: &str| {
         let found = session.ask(line, One);
