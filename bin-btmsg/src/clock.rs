@@ -30,12 +30,27 @@ fn now() -> (String, i64) {
 
 /// By how many ms the wall clock was set since this was last written down; `None` where it was not, or where
 /// that cannot be known (another boot, or for the first time).
-pub fn step(conn: &Connection) -> Done<Option<i64>> {
+fn step(conn: &Connection) -> Done<Option<i64>> {
     let (boot, ahead) = now();
     Ok(stored(conn)?
         .filter(|(known, _)| *known == boot)
         .map(|(_, was)| ahead - was)
         .filter(|step| is_step(*step)))
+}
+
+/// Whether what is stored is by another clock than this process's, or by one that nobody wrote down.
+pub fn is_other(conn: &Connection) -> Done<bool> {
+    let (boot, ahead) = now();
+    Ok(!boot.is_empty() && stored(conn)?.is_none_or(|(known, was)| known != boot || is_step(ahead - was)))
+}
+
+/// [`follow`] where it is needed: in the transaction of everything that stores a moment or judges one, so that
+/// all of them are by the one clock that is written down, also where two processes see different ones.
+pub fn keep(tx: &Transaction<'_>, by: &str) -> Done {
+    if is_other(tx)? {
+        follow(tx, by)?;
+    }
+    Ok(())
 }
 
 fn is_step(ms: i64) -> bool {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::{self, Done};
 use crate::error::Error;
-use crate::policy;
+use crate::{clock, policy};
 
 /// What is to be sent.
 #[derive(Debug, Clone, Default)]
@@ -125,6 +125,9 @@ pub fn send(tx: &Transaction<'_>, from: &Agent, draft: &Draft, stall_s: i64) -> 
         && let Some(sent) = replay(tx, from, key, fingerprint)?
     {
         return Ok(sent);
+    }
+    if draft.ttl_ms.or(draft.delay_ms).is_some() {
+        clock::keep(tx, &from.id)?;
     }
     let clock = Clock::now();
     let plans = plan(tx, &recipients, draft, stall_s, &clock)?;

@@ -23,16 +23,17 @@ pub fn recv(app: &mut App, args: &cli::Recv) -> Done<Exit> {
     let mut db = app.write()?;
     let mut file = Opened::now(app);
     let me = arrive(app, &mut db)?;
-    if clock::step(db.conn())?.is_some() {
-        db.write(|tx| clock::follow(tx, &me))?;
-    }
     let max_deliveries = app.config.max_deliveries;
     let mut waiter = until.map(|_| wake::Waiter::new(&me));
     let taken = loop {
+        if clock::is_other(db.conn())? {
+            db.write(|tx| clock::keep(tx, &me))?;
+        }
         let now = time::now_ms();
         // Looking costs no lock; only what can be had is taken in a transaction.
         if waiter.is_none() || any(&db, &me, now)? {
-            let (taken, dead) = db.write(|tx| {
+            let (taken, dead) = db.write(|tx| -> Done<_> {
+                clock::keep(tx, &me)?;
                 receive::lease(tx, &me, args.max, now, now.saturating_add(lease_ms), max_deliveries)
             })?;
             for message in &dead {
@@ -147,6 +148,7 @@ fn settle(app: &mut App, ids: &[String], token: Option<&str>, action: Action) ->
         Action::Extend(until) => ("extend", Some(until)),
     };
     let done = db.write(|tx| -> Done<Vec<String>> {
+        clock::keep(tx, &me)?;
         let now = time::now_ms();
         let mut done = Vec::with_capacity(ids.len());
         for typed in ids {

@@ -191,3 +191,26 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_what_runs() {
         world.assert_sound();
     }
 }
+
+/// Two programs may see different clocks (one of them under another time namespace, or set in between): a moment
+/// is always stored together with the clock that it is by.
+#[test]
+fn a_lease_is_stored_with_the_clock_that_it_is_by() {
+    let world = World::with_peers();
+    let known = "SELECT count(*) FROM mail_meta WHERE key = 'clock'";
+    let forget = || world.sql("DELETE FROM mail_meta WHERE key = 'clock'");
+    world.ok(&["--as", "alice", "send", "bob", "work"]);
+    forget();
+    let token = recv(&world, &["--lease", "5m"])["token"].as_str().unwrap().to_owned();
+    assert_eq!(world.number(known), 1, "recv");
+    forget();
+    let id = world.text("SELECT id FROM messages");
+    world.ok(&["--as", "bob", "extend", &id, "--token", &token]);
+    assert_eq!(world.number(known), 1, "extend");
+    forget();
+    world.ok(&["--as", "bob", "nack", &id, "--token", &token, "--delay", "1m"]);
+    assert_eq!(world.number(known), 1, "nack");
+    forget();
+    world.ok(&["--as", "alice", "send", "bob", "soon", "--ttl", "1m"]);
+    assert_eq!(world.number(known), 1, "send --ttl");
+}
