@@ -4,12 +4,6 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Whose CLOCK_MONOTONIC it is: the boot's, in one time namespace (where there are such).
-pub(crate) fn id() -> String {
-    let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-    format!("{} {}", agor_common::process::boot_id(), namespace.display())
-}
-
 /// CLOCK_MONOTONIC: neither set nor stepped by anybody, and it stands still during a suspend, so that a
 /// delay is never cut short and never fires twice. Asked of the kernel's vDSO directly.
 pub(crate) fn now() -> Duration {

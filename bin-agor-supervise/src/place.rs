@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agor_common::paths;
-use agor_common::process::Identity;
+use agor_common::process::{self, Identity};
 use agor_common::sessions::{Health, Supervised};
 use agor_common::time;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -57,13 +57,13 @@ pub(crate) struct Due {
 impl Due {
     /// That moment.
     pub(crate) fn at(moment: Moment) -> Due {
-        Due { clock: clock::id(), at_ms: i64::try_from(moment.as_millis()).unwrap_or(i64::MAX) }
+        Due { clock: process::clock_id(), at_ms: i64::try_from(moment.as_millis()).unwrap_or(i64::MAX) }
     }
 
     /// The wall clock's time then, as that clock goes now; none where the moment is of another's clock.
     fn wall_ms(&self, now_ms: i64, now: Moment) -> Option<i64> {
         let now = i64::try_from(now.as_millis()).ok()?;
-        (self.clock == clock::id()).then(|| now_ms.saturating_add(self.at_ms.saturating_sub(now)))
+        (self.clock == process::clock_id()).then(|| now_ms.saturating_add(self.at_ms.saturating_sub(now)))
     }
 }
 

@@ -16,16 +16,11 @@ const META: &str = "clock";
 /// A change smaller than this is the clock's own discipline, in ms.
 const STEP_MS: i64 = 20_000;
 
-/// Of which boot (and time namespace, which has a `CLOCK_BOOTTIME` of its own; empty where that cannot be known),
-/// and how far the wall clock is ahead of it, in ms.
+/// Whose clock (see [`process::clock_id`]; empty where that cannot be known), and how far the wall clock is ahead of
+/// it, in ms.
 fn now() -> (String, i64) {
     let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let ahead = time::now_ms() - (since.tv_sec * 1000 + since.tv_nsec / 1_000_000);
-    let mut boot = process::boot_id();
-    if let (false, Ok(namespace)) = (boot.is_empty(), std::fs::read_link("/proc/self/ns/time")) {
-        boot = format!("{boot}/{}", namespace.display());
-    }
-    (boot, ahead)
+    (process::clock_id(), time::now_ms() - (since.tv_sec * 1000 + since.tv_nsec / 1_000_000))
 }
 
 /// By how many ms the wall clock was set since this was last written down; `None` where it was not, or where
@@ -44,8 +39,8 @@ pub fn is_other(conn: &Connection) -> Done<bool> {
     Ok(!boot.is_empty() && stored(conn)?.is_none_or(|(known, was)| known != boot || is_step(ahead - was)))
 }
 
-/// [`follow`] where it is needed: in the transaction of everything that stores a moment or judges one, so that
-/// all of them are by the one clock that is written down, also where two processes see different ones.
+/// [`follow`] where it is needed: in the transaction of what stores a moment (a lease, a delay, a time to live), so
+/// that all of them are by the one clock that is written down, also where two processes see different ones.
 pub fn keep(tx: &Transaction<'_>, by: &str) -> Done {
     if is_other(tx)? {
         follow(tx, by)?;

@@ -40,6 +40,16 @@ pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
+/// Whose `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` this process has: the boot's, in one time namespace
+/// (time_namespaces(7)) where that can be known; empty where the boot cannot.
+pub fn clock_id() -> String {
+    let boot = boot_id();
+    match fs::read_link("/proc/self/ns/time") {
+        Ok(namespace) if !boot.is_empty() => format!("{boot}/{}", namespace.display()),
+        _ => boot,
+    }
+}
+
 /// `/proc/PID/stat` from its third field on.
 fn stat(pid: i32) -> Option<String> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
