@@ -3,6 +3,8 @@
 //! Secrets appear in none of these lists. A path that does not exist is passed over in silence here; one
 //! that the user named is not.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::host::{Host, within};
@@ -16,9 +18,8 @@ const DEVICE: &str = "device";
 const TOOLS: &str = "tools on PATH";
 
 /// Where programs and their libraries live. The last ones are links into `/usr` on most systems, and then
-/// need no rule of their own.
-const PROGRAMS: [&str; 10] =
-    ["/usr", "/nix/store", "/gnu/store", "/snap", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"];
+/// need no rule of their own. `/lib32` and `/libx32` are none: such programs are ended.
+const PROGRAMS: [&str; 8] = ["/usr", "/nix/store", "/gnu/store", "/snap", "/bin", "/sbin", "/lib", "/lib64"];
 
 /// Read by programs of every kind: the loader, name lookup, certificates, CPU counts, cgroup limits.
 const READ: [&str; 5] =
@@ -54,6 +55,15 @@ const DEVICES: [&str; 9] = [
 ];
 
 const STRICT_DEVICES: usize = 6;
+
+/// The last ones of `DEVICES` are directories.
+const DEVICE_FILES: usize = 7;
+
+/// Whether a grant is one of the built-in device files.
+pub(crate) fn is_device(grant: &Grant) -> bool {
+    grant.origin == Origin::BuiltIn(DEVICE)
+        && DEVICES[..DEVICE_FILES].iter().any(|device| grant.path.as_os_str() == *device)
+}
 
 /// Directories below the home directory that hold one tool and no secrets: granted whole when PATH leads
 /// into them.
@@ -136,6 +146,7 @@ pub(crate) fn grants(base: Base, host: &Host) -> Vec<Grant> {
             for dir in &host.path {
                 tools(&mut grants, host, dir);
             }
+            homes(&mut grants, host);
             if let Some(home) = &host.home {
                 for file in [".gitconfig", ".config/git"] {
                     grants.add(home.join(file), Rights::RO, "git configuration");
@@ -186,6 +197,36 @@ fn places(grants: &mut Grants, host: &Host) {
     }
 }
 
+/// The innermost part of an absolute, tidy path that has one of these names.
+fn innermost<'a>(path: &'a Path, names: &[&str]) -> Option<&'a Path> {
+    let bytes = path.as_os_str().as_bytes();
+    let mut end = bytes.len();
+    while let Some(slash) = bytes[..end].iter().rposition(|byte| *byte == b'/') {
+        if names.iter().any(|name| name.as_bytes() == &bytes[slash + 1..end]) {
+            return Some(Path::new(OsStr::from_bytes(&bytes[..end])));
+        }
+        end = slash;
+    }
+    None
+}
+
+/// The tool chains that variables lead to; with their `bin` usually on PATH.
+fn homes(grants: &mut Grants, host: &Host) {
+    for (variable, dir) in host.tool_homes.iter().filter(|(_, dir)| !host.holds_home(dir)) {
+        match *variable {
+            "CARGO_HOME" => cargo_home(grants, dir),
+            _ => grants.add_new(dir.clone(), Rights::ROX, TOOLS),
+        }
+    }
+}
+
+/// Not the whole: credentials.toml is there too.
+fn cargo_home(grants: &mut Grants, dir: &Path) {
+    for part in ["bin", "env", "config.toml", "registry", "git"] {
+        grants.add_new(dir.join(part), Rights::ROX, TOOLS);
+    }
+}
+
 /// A directory of PATH, and what belongs to the programs in it.
 fn tools(grants: &mut Grants, host: &Host, dir: &Path) {
     if grants.has(dir, Rights::ROX)
@@ -195,18 +236,12 @@ fn tools(grants: &mut Grants, host: &Host, dir: &Path) {
         return;
     }
     // Known by name wherever they are: another user's, or moved with HOME.
-    let named = |names: &[&str]| {
-        dir.ancestors()
-            .find(|part| part.file_name().is_some_and(|name| names.iter().any(|known| name == *known)))
-    };
+    let named = |names: &[&str]| innermost(dir, names);
     if let Some(root) = named(&HOMES) {
         return grants.add_new(root.to_path_buf(), Rights::ROX, TOOLS);
     }
     if let Some(cargo) = named(&[".cargo"]) {
-        // Not the whole: credentials.toml is there too.
-        for part in ["bin", "env", "config.toml", "registry", "git"] {
-            grants.add_new(cargo.join(part), Rights::ROX, TOOLS);
-        }
+        cargo_home(grants, cargo);
         return grants.add_new(cargo.with_file_name(".rustup"), Rights::ROX, TOOLS);
     }
     if let Some(local) = named(&[".local"])
@@ -289,6 +324,30 @@ mod tests {
         assert_eq!(rights(&grants, "/w/p/x"), Some(Rights::RWX));
         assert_eq!(rights(&grants, "/tmp/x"), Some(Rights::RW));
         assert_eq!(rights(&grants, "/h/u/.local/share/agor/btmsg.db"), Some(Rights::RW));
+    }
+
+    #[test]
+    fn tool_chains_are_found_by_their_variables() {
+        let mut host = host(&[]);
+        host.tool_homes = vec![
+            ("CARGO_HOME", "/opt/cargo".into()),
+            ("RUSTUP_HOME", "/opt/rustup".into()),
+            ("GOROOT", "/h".into()),
+        ];
+        let grants = grants(Base::Default, &host);
+        assert_eq!(rights(&grants, "/opt/rustup/toolchains/x"), Some(Rights::ROX));
+        assert_eq!(rights(&grants, "/opt/cargo/registry/x"), Some(Rights::ROX));
+        assert_eq!(rights(&grants, "/opt/cargo/credentials.toml"), None);
+        assert_eq!(rights(&grants, "/h/u/.ssh/id"), None);
+    }
+
+    #[test]
+    fn parts_of_a_path_are_found_by_name() {
+        let found = |path: &'static str| innermost(Path::new(path), &["a", "b"]).and_then(Path::to_str);
+        assert_eq!(found("/x/a/y"), Some("/x/a"));
+        assert_eq!(found("/a/b/c"), Some("/a/b"));
+        assert_eq!(found("/ab/c"), None);
+        assert_eq!(found("/"), None);
     }
 
     #[test]

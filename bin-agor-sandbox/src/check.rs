@@ -13,6 +13,7 @@ struct Seen {
 }
 
 /// One finding for each such file, at most 100.
+#[inline(never)]
 pub(crate) fn hard_links(plan: &Plan) -> Vec<String> {
     let mut roots = plan.writable();
     roots.sort();

@@ -1,10 +1,12 @@
 //! What the policy needs to know about where it runs: directories and identity, and nothing that it grants.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use agor_common::paths;
+
+use crate::sys::variables::Variables;
 
 /// Whether `path` is `root` or lies below it. Both are absolute and [`tidy`]: `Path::starts_with` takes paths
 /// apart, which was half of what a start of this program computed.
@@ -19,9 +21,11 @@ pub(crate) fn within(path: &Path, root: &Path) -> bool {
 /// The path without `.`, doubled and trailing slashes.
 pub(crate) fn tidy(path: PathBuf) -> PathBuf {
     let bytes = path.as_os_str().as_bytes();
-    let untidy = bytes.windows(2).any(|pair| pair == b"//" || pair == b"/.")
-        || bytes.first() == Some(&b'.')
-        || (bytes.len() > 1 && bytes.ends_with(b"/"));
+    let mut doubled = false;
+    for at in 1..bytes.len() {
+        doubled |= bytes[at - 1] == b'/' && (bytes[at] == b'/' || bytes[at] == b'.');
+    }
+    let untidy = doubled || bytes.first() == Some(&b'.') || (bytes.len() > 1 && bytes.ends_with(b"/"));
     // `components` drops `.` and repeated or trailing slashes. `/.` may begin a name too: then nothing changes.
     if untidy { path.components().filter(|part| *part != Component::CurDir).collect() } else { path }
 }
@@ -45,35 +49,57 @@ pub struct Host {
     pub euid: u32,
     /// `CLAUDE_CONFIG_DIR`, `CODEX_HOME`: where an agent's configuration was moved to.
     pub agent_home: Vec<(&'static str, PathBuf)>,
+    /// The variables of [`TOOL_HOMES`] that are set.
+    pub tool_homes: Vec<(&'static str, PathBuf)>,
+    /// What says where data and configuration are.
+    pub env: paths::Env,
+    /// The environment.
+    pub(crate) variables: Variables,
 }
+
+/// Where the programs of a tool chain look for the rest of it, when that is not where it usually is.
+pub const TOOL_HOMES: [&str; 8] = [
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "VOLTA_HOME",
+    "BUN_INSTALL",
+];
 
 impl Host {
     /// From this process.
     pub fn current() -> Host {
-        let absolute = |name: &str| {
-            std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()).map(tidy)
-        };
-        let env = paths::Env::current();
-        let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
-        let mut dirs: Vec<PathBuf> = Vec::new();
-        for dir in std::env::split_paths(&path).filter(|dir| dir.is_absolute()) {
-            let dir = tidy(dir);
+        let variables = Variables::current();
+        let absolute =
+            |name| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute()).map(tidy);
+        let env = paths::Env::from_variables(|name| variables.get(name).map(OsStr::to_owned));
+        let (data, runtime) = (env.data_dir().ok().map(tidy), env.runtime_dir().ok().map(tidy));
+        let path = variables.get("PATH").unwrap_or(OsStr::new("/usr/bin:/bin"));
+        let mut dirs: Vec<PathBuf> = Vec::with_capacity(16);
+        for dir in path.as_bytes().split(|byte| *byte == b':').filter(|dir| dir.first() == Some(&b'/')) {
+            let dir = tidy(PathBuf::from(OsStr::from_bytes(dir)));
             if !dirs.iter().any(|known| known.as_os_str() == dir.as_os_str()) {
                 dirs.push(dir);
             }
         }
+        let set = |names: &[&'static str]| {
+            names.iter().filter_map(|name| Some((*name, absolute(name)?))).collect::<Vec<_>>()
+        };
         Host {
             cwd: std::env::current_dir().ok(),
             home: absolute("HOME"),
             temp: absolute("TMPDIR").filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("/tmp")),
             path: dirs,
-            data: env.data_dir().ok().map(tidy),
-            runtime: env.runtime_dir().ok().map(tidy),
+            data,
+            runtime,
+            env,
             euid: rustix::process::geteuid().as_raw(),
-            agent_home: ["CLAUDE_CONFIG_DIR", "CODEX_HOME"]
-                .into_iter()
-                .filter_map(|name| Some((name, absolute(name)?)))
-                .collect(),
+            agent_home: set(&["CLAUDE_CONFIG_DIR", "CODEX_HOME"]),
+            tool_homes: set(&TOOL_HOMES),
+            variables,
         }
     }
 

@@ -8,14 +8,15 @@ use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::path::Path;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath,
-    RestrictSelfError, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, Ruleset,
+    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, Scope,
 };
 
+use crate::base;
 use crate::error::Error;
 use crate::host::within;
 use crate::plan::{Plan, open_path};
-use crate::policy::{Grant, Origin};
+use crate::policy::{Grant, Origin, Policy};
 use crate::profile::{NetMode, UnixMode};
 use crate::rights::Rights;
 use crate::status::{Dropped, State, Status};
@@ -189,14 +190,10 @@ fn access(grant: &Grant, abi: ABI) -> BitFlags<AccessFs> {
     access & AccessFs::from_all(abi)
 }
 
+const WHAT: &str = "restrict files and network with Landlock";
+
 fn failed(error: RulesetError) -> Error {
-    let what = "restrict files and network with Landlock";
-    if let RulesetError::RestrictSelf(RestrictSelfError::RestrictSelfCall { source, .. }) = &error
-        && source.raw_os_error() == Some(libc::E2BIG)
-    {
-        return Error::TooDeep;
-    }
-    Error::apply(what, io::Error::other(error))
+    Error::apply(WHAT, io::Error::other(error))
 }
 
 /// How many descriptors of granted paths wait for the end: closing one at a time costs more than all together.
@@ -217,6 +214,33 @@ fn allow(
     }
 }
 
+/// The ruleset with what does not hang on a path.
+fn ruleset(
+    policy: &Policy,
+    abi: ABI,
+    handled: BitFlags<AccessFs>,
+    scopes: BitFlags<Scope>,
+) -> Result<RulesetCreated, RulesetError> {
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled)?;
+    let net = AccessNet::from_all(abi);
+    if policy.net.mode != NetMode::All && !net.is_empty() {
+        ruleset = ruleset.handle_access(net)?;
+    }
+    if !scopes.is_empty() {
+        ruleset = ruleset.scope(scopes)?;
+    }
+    let mut created = ruleset.create()?;
+    if policy.net.mode == NetMode::Ports && abi >= ABI::V4 {
+        for port in &policy.net.connect {
+            created = created.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+        }
+        for port in &policy.net.bind {
+            created = created.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
+        }
+    }
+    Ok(created)
+}
+
 /// Puts the layer up for the whole rest of this process's life. Needs no_new_privs.
 /// Returns the paths that were to be granted and do not exist.
 pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
@@ -228,52 +252,37 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
         handled &= !BitFlags::from(AccessFs::ResolveUnix);
         scopes &= !BitFlags::from(Scope::AbstractUnixSocket);
     }
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(handled)
-        .map_err(failed)?;
-    if policy.net.mode != NetMode::All && !AccessNet::from_all(abi).is_empty() {
-        ruleset = ruleset.handle_access(AccessNet::from_all(abi)).map_err(failed)?;
-    }
-    if !scopes.is_empty() {
-        ruleset = ruleset.scope(scopes).map_err(failed)?;
-    }
-    let mut created = ruleset.create().map_err(failed)?;
     // The crate looks at each path (fstat) to leave out for a file what only directories have: with the kernel
-    // asked first, most paths need no look. The copy is of the same ruleset.
-    let copy = created.try_clone().map_err(|error| Error::apply("copy the ruleset", error))?;
-    let rules: Option<OwnedFd> = copy.into();
+    // asked first, most paths need no look. And it sets no_new_privs once more.
+    let created: Option<OwnedFd> = ruleset(policy, abi, handled, scopes).map_err(failed)?.into();
+    let Some(rules) = created else {
+        return Err(Error::apply(WHAT, io::Error::from_raw_os_error(libc::EOPNOTSUPP)));
+    };
+    let file_rights = AccessFs::from_file(abi);
     let roomy = rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current
         .is_none_or(|most| most >= 4 * LEFT_OPEN as u64);
     let mut missing = Vec::new();
     for (number, grant) in plan.grants.iter().enumerate() {
-        let opened = open_path(&grant.path);
-        let fd = match opened {
-            Ok(opened) => opened,
-            Err(error) if grant.origin == Origin::Flag => {
-                match error.raw_os_error() {
-                    Some(libc::ENOENT | libc::ENOTDIR) => missing.push(grant.clone()),
-                    _ => {
-                        return Err(Error::Path {
-                            option: grant.rights.option().into(),
-                            path: grant.path.clone(),
-                            source: error,
-                        });
-                    }
+        let refused =
+            |source| Error::Path { option: grant.rights.option().into(), path: grant.path.clone(), source };
+        let fd = match open_path(&grant.path) {
+            Ok(fd) => fd,
+            Err(error) if grant.origin == Origin::Flag => match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => {
+                    missing.push(grant.clone());
+                    continue;
                 }
-                continue;
-            }
+                _ => return Err(refused(error)),
+            },
             Err(_) => continue,
         };
-        // Nothing to add to where the crate made no ruleset.
-        let Some(rules) = &rules else { continue };
-        let access = access(grant, abi) & handled;
-        allow(rules, &fd, access, AccessFs::from_file(abi)).map_err(|source| Error::Path {
-            option: grant.rights.option().into(),
-            path: grant.path.clone(),
-            source,
-        })?;
+        let mut access = access(grant, abi) & handled;
+        if base::is_device(grant) {
+            // Known to be no directory: the kernel need not refuse it first.
+            access &= file_rights;
+        }
+        allow(&rules, &fd, access, file_rights).map_err(refused)?;
         if roomy && number < LEFT_OPEN {
             // Closed with all others at once, right before COMMAND.
             let _ = fd.into_raw_fd();
@@ -282,19 +291,17 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
     if handled.contains(AccessFs::ResolveUnix) {
         for path in &policy.unix.paths {
             let Ok(fd) = open_path(path) else { continue };
-            created = created.add_rule(PathBeneath::new(fd, AccessFs::ResolveUnix)).map_err(failed)?;
-        }
-    }
-    if policy.net.mode == NetMode::Ports && abi >= ABI::V4 {
-        for port in &policy.net.connect {
-            created = created.add_rule(NetPort::new(*port, AccessNet::ConnectTcp)).map_err(failed)?;
-        }
-        for port in &policy.net.bind {
-            created = created.add_rule(NetPort::new(*port, AccessNet::BindTcp)).map_err(failed)?;
+            kernel::landlock_allow(&rules, &fd, AccessFs::ResolveUnix as u64)
+                .map_err(|error| Error::apply(WHAT, error))?;
         }
     }
     // ABI 7: the denials of COMMAND go to the audit log, not only those of this program.
-    created = created.log_new_exec(abi >= ABI::V7).map_err(failed)?;
-    created.restrict_self().map_err(failed)?;
-    Ok(missing)
+    let restricted = kernel::landlock_restrict_self(&rules, abi >= ABI::V7);
+    // Closed with all others, as above.
+    let _ = rules.into_raw_fd();
+    match restricted {
+        Ok(()) => Ok(missing),
+        Err(error) if error.raw_os_error() == Some(libc::E2BIG) => Err(Error::TooDeep),
+        Err(error) => Err(Error::apply(WHAT, error)),
+    }
 }

@@ -14,7 +14,7 @@ use crate::landlock::{self, Support};
 use crate::mounts::{self, Mount};
 use crate::policy::{Grant, Origin, Policy};
 use crate::rights::Rights;
-use crate::sys::path;
+use crate::sys::{exec, path};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Plan {
         {
             found.push(format!("the configuration {} lies in a read-write grant", config.display()));
         }
-        if let Ok(program) = std::fs::read_link("/proc/self/exe")
+        if let Ok(program) = exec::own_program()
             && let Some(grant) = self.covers(&program, Rights::RW)
         {
             found.push(format!(

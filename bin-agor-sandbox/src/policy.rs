@@ -129,12 +129,24 @@ fn ports(option: &'static str, value: &OsStr, into: &mut Vec<u16>) -> Result<(),
     Ok(())
 }
 
+/// The table `[sandbox]`, and the file that it is from.
+fn settings(args: &Args, host: &Host) -> Result<(Settings, Option<PathBuf>), Error> {
+    match config::find(args.last(Opt::Config).map(Path::new), &host.env)? {
+        Some((path, text)) => parsed(path, &text),
+        None => Ok((Settings::default(), None)),
+    }
+}
+
+/// Apart, like whatever most starts do not need: what they do need then lies close together.
+#[cold]
+fn parsed(path: PathBuf, text: &str) -> Result<(Settings, Option<PathBuf>), Error> {
+    Ok((config::parse(text, "sandbox", &path)?, Some(path)))
+}
+
 impl Policy {
     /// From the command line and the configuration file, for `host`.
     pub fn build(args: &Args, host: &Host) -> Result<Policy, Error> {
-        let loaded: config::Loaded<Settings> =
-            config::load("sandbox", args.last(Opt::Config).map(Path::new))?;
-        let settings = loaded.value;
+        let (settings, config) = settings(args, host)?;
         let named = match args.last(Opt::Profile) {
             Some(name) => Some(
                 name.to_str().ok_or_else(|| usage("--profile", name, "not a profile's name"))?.to_owned(),
@@ -146,8 +158,8 @@ impl Policy {
         });
         let resolved = profile::resolve(&name, &settings.profile)?;
         let mut policy = Policy::from_profile(&resolved, host)?;
-        policy.config = loaded.path;
-        let required = std::env::var_os("AGOR_SANDBOX_REQUIRE").is_some_and(|value| {
+        policy.config = config;
+        let required = host.variables.get("AGOR_SANDBOX_REQUIRE").is_some_and(|value| {
             let value = value.to_ascii_lowercase();
             !["", "0", "n", "no", "f", "false", "off"].iter().any(|falsy| value == OsStr::new(falsy))
         });

@@ -73,6 +73,9 @@ const EPERM: Verdict = errno(libc::EPERM);
 const EACCES: Verdict = errno(libc::EACCES);
 const ENOSYS: Verdict = errno(libc::ENOSYS);
 
+/// `kexec_file_load`, which the libc crate does not list for musl on aarch64 and riscv64; theirs is the generic number.
+const KEXEC_FILE_LOAD: i64 = if cfg!(target_arch = "x86_64") { 320 } else { 294 };
+
 /// Refused in every profile: kernel surfaces that no agent needs and that reach around the other layers.
 const NEVER: [i64; 24] = [
     libc::SYS_io_uring_setup,
@@ -84,7 +87,7 @@ const NEVER: [i64; 24] = [
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -101,8 +104,18 @@ const NEVER: [i64; 24] = [
     libc::SYS_setns,
 ];
 
-/// `open_tree_attr`, newer than the libc crate's list.
+/// Newer than the libc crate's list.
 const OPEN_TREE_ATTR: u32 = 467;
+const FCHMODAT2: i64 = 452;
+
+/// Calls that set a file's mode, and which argument that is.
+const CHMOD: &[(i64, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (FCHMODAT2, 2),
+];
 
 const PTRACE: [i64; 4] =
     [libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_pidfd_getfd];
@@ -151,13 +164,14 @@ pub fn rules(policy: &Policy) -> Vec<Rule> {
             rules.push(always(libc::SYS_listen, EACCES));
         }
     }
-    rules.sort_by_key(|rule| rule.number);
+    rules.sort_unstable_by_key(|rule| rule.number);
     rules
 }
 
 /// The rules that hold whatever the network policy is.
 pub(crate) fn rules_without_network(policy: &Policy) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = NEVER.into_iter().map(|call| always(call, EPERM)).collect();
+    let mut rules: Vec<Rule> = Vec::with_capacity(48);
+    rules.extend(NEVER.into_iter().map(|call| always(call, EPERM)));
     rules.push(Rule { number: OPEN_TREE_ATTR, cases: Vec::new(), otherwise: EPERM });
     rules.push(Rule {
         number: number(libc::SYS_ioctl),
@@ -167,6 +181,15 @@ pub(crate) fn rules_without_network(policy: &Policy) -> Vec<Rule> {
         ],
         otherwise: Verdict::Allow,
     });
+    // Another process's limits: zero seconds of CPU time kill as well as a signal does. Programs that set their
+    // own name no process (0).
+    rules.push(Rule {
+        number: number(libc::SYS_prlimit64),
+        cases: vec![(vec![equal(0, 0)], Verdict::Allow)],
+        otherwise: EPERM,
+    });
+    // A set-user-ID program of root's would outlive the sandbox.
+    rules.extend(CHMOD.iter().map(|(call, mode)| any_bit(*call, *mode, libc::S_ISUID, EPERM)));
     // A new user namespace brings all capabilities with it.
     rules.push(any_bit(libc::SYS_unshare, 0, CLONE_NEW, EPERM));
     rules.push(any_bit(libc::SYS_clone, 0, CLONE_NEW, EPERM));
@@ -175,7 +198,7 @@ pub(crate) fn rules_without_network(policy: &Policy) -> Vec<Rule> {
     if policy.no_ptrace {
         rules.extend(PTRACE.into_iter().map(|call| always(call, EPERM)));
     }
-    rules.sort_by_key(|rule| rule.number);
+    rules.sort_unstable_by_key(|rule| rule.number);
     rules
 }
 
@@ -233,18 +256,22 @@ fn argument(arg: u8) -> u32 {
 
 /// Lays the program out from its end, so that every jump knows where it leads: classic BPF jumps forwards
 /// only, and by 255 instructions at most.
+///
+/// A short program counts: the kernel compiles it when it is installed.
 #[derive(Default)]
-struct Assembler {
+struct Assembler<'a> {
     /// Backwards.
     code: Vec<sock_filter>,
     /// Where each verdict was last returned.
     returns: Vec<(u32, Label)>,
+    /// Where rules with cases begin: several calls have the same.
+    rules: Vec<(&'a Rule, Label)>,
 }
 
 /// An instruction, counted from the end of the program.
 type Label = usize;
 
-impl Assembler {
+impl<'a> Assembler<'a> {
     fn push(&mut self, code: u16, k: u32, jt: u8, jf: u8) -> Label {
         self.code.push(sock_filter { code, jt, jf, k });
         self.code.len() - 1
@@ -285,39 +312,57 @@ impl Assembler {
         at
     }
 
-    fn rule(&mut self, rule: &Rule) -> Label {
+    fn rule(&mut self, rule: &'a Rule) -> Label {
+        let alike = |known: &Rule| known.cases == rule.cases && known.otherwise == rule.otherwise;
+        if let Some((_, at)) = self.rules.iter().find(|(known, _)| alike(known))
+            && self.code.len() - at < 200
+        {
+            return *at;
+        }
         let mut next = self.verdict(rule.otherwise);
+        // The argument that is loaded at `next`, for which one that comes from another test need not load it again.
+        let mut ready: Option<(u8, Label)> = None;
         for (tests, verdict) in rule.cases.iter().rev() {
             let mut held = self.verdict(*verdict);
             for test in tests.iter().rev() {
-                let arg = match *test {
+                let (arg, mask) = match *test {
                     Test::Equal { arg, mask, value } => {
-                        self.branch(JUMP_EQUAL, value, held, next);
-                        if mask != u32::MAX {
-                            self.statement(AND, mask);
-                        }
-                        arg
+                        let no =
+                            ready.filter(|(of, _)| *of == arg && mask == u32::MAX).map_or(next, |(_, at)| at);
+                        held = self.branch(JUMP_EQUAL, value, held, no);
+                        (arg, mask)
                     }
                     Test::Any { arg, bits } => {
-                        self.branch(JUMP_ANY, bits, held, next);
-                        arg
+                        held = self.branch(JUMP_ANY, bits, held, next);
+                        (arg, u32::MAX)
                     }
                 };
+                ready = (tests.len() == 1 && mask == u32::MAX).then_some((arg, held));
+                if mask != u32::MAX {
+                    self.statement(AND, mask);
+                }
                 held = self.statement(LOAD, argument(arg));
             }
             next = held;
         }
+        self.rules.push((rule, next));
         next
     }
 
     /// A search by number, which ends soonest for what most numbers are in: installing a filter costs a run
     /// of it for every number that the kernel has.
-    fn search(&mut self, ranges: &[Range<'_>]) -> Label {
-        if let [range] = ranges {
-            return match range.rule {
-                Some(rule) => self.rule(rule),
-                None => self.verdict(Verdict::Allow),
-            };
+    fn search(&mut self, ranges: &[Range<'a>]) -> Label {
+        match ranges {
+            [Range { rule: Some(rule), .. }] if rule.cases.is_empty() => return self.verdict(rule.otherwise),
+            [Range { rule: Some(rule), .. }] => return self.rule(rule),
+            [Range { rule: None, .. }] => return self.verdict(Verdict::Allow),
+            // One number among others that are all allowed.
+            [Range { rule: None, .. }, one, Range { rule: None, from, .. }] if one.from + 1 == *from => {
+                let yes = self.search(&ranges[1..2]);
+                let no = self.verdict(Verdict::Allow);
+                return self.branch(JUMP_EQUAL, one.from, yes, no);
+            }
+            _ => {}
         }
         let whole: u32 = ranges.iter().map(|range| range.weight).sum();
         let mut left = ranges[0].weight;
@@ -334,6 +379,7 @@ impl Assembler {
 }
 
 /// Numbers that are judged alike, up to the next range.
+#[derive(Clone, Copy)]
 struct Range<'a> {
     from: u32,
     /// How many of them a kernel may have.
@@ -355,7 +401,7 @@ fn ranges<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Range<'a>> {
             known.cases.is_empty() && rule.cases.is_empty() && known.otherwise == rule.otherwise
         })
     };
-    let mut out: Vec<Range<'_>> = Vec::with_capacity(64);
+    let mut out: Vec<Range<'_>> = Vec::with_capacity(40);
     out.push(Range { from: 0, weight: 0, rule: None });
     for rule in rules {
         if out.last().is_some_and(|open| open.from > rule.number) {
@@ -385,7 +431,11 @@ fn ranges<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Range<'a>> {
 pub fn program(rules: &[Rule]) -> Vec<sock_filter> {
     let foreign = Rule { number: FOREIGN, cases: Vec::new(), otherwise: Verdict::Kill };
     let foreign = cfg!(target_arch = "x86_64").then_some(&foreign);
-    let mut out = Assembler { code: Vec::with_capacity(128), returns: Vec::with_capacity(8) };
+    let mut out = Assembler {
+        code: Vec::with_capacity(96),
+        returns: Vec::with_capacity(8),
+        rules: Vec::with_capacity(8),
+    };
     out.search(&ranges(rules.iter().chain(foreign)));
     let found = out.statement(LOAD, NUMBER);
     let kill = out.verdict(Verdict::Kill);
@@ -444,7 +494,18 @@ mod tests {
             assert_eq!(verdict(&[], call, [0; 6]), EPERM.code(), "{call}");
         }
         assert_eq!(verdict(&[], libc::SYS_ioctl, [0, 0x5412, 0, 0, 0, 0]), EPERM.code());
+        assert_eq!(verdict(&[], libc::SYS_ioctl, [0, 0x541c, 0, 0, 0, 0]), EPERM.code());
         assert_eq!(verdict(&[], libc::SYS_ioctl, [0, 0x5401, 0, 0, 0, 0]), ALLOW);
+        for (call, mode) in CHMOD {
+            let with = |bits: u64| {
+                let mut args = [0; 6];
+                args[usize::from(*mode)] = bits;
+                verdict(&[], *call, args)
+            };
+            assert_eq!((with(0o4755), with(0o2755), with(0o755)), (EPERM.code(), ALLOW, ALLOW), "{call}");
+        }
+        assert_eq!(verdict(&[], libc::SYS_prlimit64, [1, 0, 0, 0, 0, 0]), EPERM.code());
+        assert_eq!(verdict(&[], libc::SYS_prlimit64, [0, 7, 1, 0, 0, 0]), ALLOW);
         let user = libc::CLONE_NEWUSER as u64;
         assert_eq!(verdict(&[], libc::SYS_unshare, [user, 0, 0, 0, 0, 0]), EPERM.code());
         assert_eq!(verdict(&[], libc::SYS_clone, [user | 17, 0, 0, 0, 0, 0]), EPERM.code());
@@ -497,7 +558,44 @@ mod tests {
         assert_eq!(run(&program, AUDIT_ARCH, 0x4000_0000 | 425, [0; 6]), Verdict::Kill.code());
     }
 
+    /// What a rule says, worked out without any program.
+    fn judge(rule: &Rule, args: [u64; 6]) -> Verdict {
+        let holds = |test: &Test| match *test {
+            Test::Equal { arg, mask, value } => args[usize::from(arg)] as u32 & mask == value,
+            Test::Any { arg, bits } => args[usize::from(arg)] as u32 & bits != 0,
+        };
+        let case = rule.cases.iter().find(|(tests, _)| tests.iter().all(holds));
+        case.map_or(rule.otherwise, |(_, verdict)| *verdict)
+    }
+
+    fn any_rule() -> impl Strategy<Value = Rule> {
+        let verdict = || prop_oneof![Just(Verdict::Allow), Just(EPERM), Just(ENOSYS), Just(Verdict::Kill)];
+        let test = prop_oneof![
+            (0_u8..3, prop_oneof![Just(u32::MAX), Just(3)], 0_u32..4)
+                .prop_map(|(arg, mask, value)| Test::Equal { arg, mask, value }),
+            (0_u8..3, 1_u32..4).prop_map(|(arg, bits)| Test::Any { arg, bits }),
+        ];
+        let case = (proptest::collection::vec(test, 1..4), verdict());
+        (proptest::collection::vec(case, 0..4), verdict()).prop_map(|(cases, otherwise)| Rule {
+            number: 0,
+            cases,
+            otherwise,
+        })
+    }
+
     proptest! {
+        #[test]
+        fn a_program_says_what_its_rules_say(
+            rules in proptest::collection::btree_map(0_u32..40, any_rule(), 0..30),
+            probe in 0_u32..40,
+            args in proptest::array::uniform6(0_u64..4),
+        ) {
+            let rules: Vec<Rule> = rules.into_iter().map(|(number, rule)| Rule { number, ..rule }).collect();
+            let rule = rules.iter().find(|rule| rule.number == probe);
+            let want = rule.map_or(Verdict::Allow, |rule| judge(rule, args));
+            prop_assert_eq!(run(&program(&rules), AUDIT_ARCH, probe, args), want.code());
+        }
+
         #[test]
         fn the_search_finds_exactly_its_rules(numbers in proptest::collection::btree_set(0_u32..600, 0..200), probe in 0_u32..600) {
             let rules: Vec<Rule> = numbers

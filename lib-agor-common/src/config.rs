@@ -58,21 +58,26 @@ pub fn load<T: DeserializeOwned + Default>(
     table: &'static str,
     file: Option<&Path>,
 ) -> Result<Loaded<T>, ConfigError> {
+    match find(file, &paths::Env::current())? {
+        Some((path, text)) => Ok(Loaded { value: parse(&text, table, &path)?, path: Some(path) }),
+        None => Ok(Loaded::default()),
+    }
+}
+
+/// The first configuration file that exists, or `file`, and its text.
+pub fn find(file: Option<&Path>, env: &paths::Env) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let (candidates, must_exist) = match file {
         Some(file) => (vec![file.to_path_buf()], true),
-        None => paths::Env::current().config_candidates(),
+        None => env.config_candidates(),
     };
     for path in candidates {
         match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let value = parse(&text, table, &path)?;
-                return Ok(Loaded { value, path: Some(path) });
-            }
+            Ok(text) => return Ok(Some((path, text))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {}
             Err(source) => return Err(ConfigError::Read { path, source }),
         }
     }
-    Ok(Loaded::default())
+    Ok(None)
 }
 
 /// Parses `text` and returns table `table`; `path` is for messages.

@@ -75,7 +75,12 @@ pub struct Env {
 impl Env {
     /// From this process's environment.
     pub fn current() -> Env {
-        let get = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Env::from_variables(|name| std::env::var_os(name))
+    }
+
+    /// From variables that somebody has at hand already. An empty one counts as not set.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Env {
+        let get = |name| variable(name).filter(|value| !value.is_empty());
         Env {
             agor_data_dir: get("AGOR_DATA_DIR"),
             agor_config: get("AGOR_CONFIG"),

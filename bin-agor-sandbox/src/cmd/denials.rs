@@ -11,6 +11,7 @@ use super::run::{Mode, become_command};
 use crate::TOOL;
 use crate::args::Args;
 use crate::error::Error;
+use crate::host::Host;
 use crate::model::{Model, Refusal};
 use crate::observe::Want;
 use crate::plan::Plan;
@@ -21,7 +22,8 @@ use crate::supervise;
 const MOST: usize = 200;
 
 /// Runs COMMAND under observation and reports at its end.
-pub(crate) fn run(args: &Args, plan: &Plan, sink: Sink) -> Result<Exit, Error> {
+#[inline(never)]
+pub(crate) fn run(args: &Args, host: &Host, plan: &Plan, sink: Sink) -> Result<Exit, Error> {
     let model = Model::new(plan);
     let mut seen: BTreeMap<Want, Option<Refusal>> = BTreeMap::new();
     let mut counts: BTreeMap<Want, u64> = BTreeMap::new();
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &Args, plan: &Plan, sink: Sink) -> Result<Exit, Error> {
     let exit = supervise::run(
         |socket| {
             let sink = sink.take().unwrap_or_default();
-            let Err(error) = become_command(args, plan, sink, Mode::Watched(socket));
+            let Err(error) = become_command(args, host, plan, sink, Mode::Watched(socket));
             agor_common::error::report(TOOL, &error, false)
         },
         |wants| {

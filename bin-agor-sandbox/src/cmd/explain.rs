@@ -26,6 +26,7 @@ pub(crate) const NOT_COVERED: [&str; 5] = [
 ];
 
 /// Prints the plan.
+#[inline(never)]
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     let host = Host::current();
     let mut plan = Plan::new(Policy::build(args, &host)?, &host)?;
@@ -36,8 +37,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     let mut status = Status::new(&plan.policy.profile);
     status.findings.clone_from(&plan.findings);
     let hidden = namespace::predict(&plan, &mut status);
-    let (_, removed) = plan.policy.env.filter(std::env::vars_os());
-    super::run::predict(&plan, &removed, hidden, &mut status);
+    let env = plan.policy.env.filter(host.variables.entries());
+    let env = env.map_err(|error| Error::apply("prepare the environment", error))?;
+    let removed: Vec<std::ffi::OsString> = env.removed.iter().map(|name| (*name).to_owned()).collect();
+    super::run::predict(&plan, &env.removed, hidden, &mut status);
     super::run::predict_rest(&mut status);
     let mut out = Out::stdout();
     if args.has(Opt::Json) {

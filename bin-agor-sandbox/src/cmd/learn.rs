@@ -61,6 +61,7 @@ struct Learned {
 }
 
 /// Runs COMMAND and writes the profile.
+#[inline(never)]
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     let host = Host::current();
     let plan = Plan::new(Policy::build(args, &host)?, &host)?;
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
                 // Stdout is for the profile: what COMMAND says goes to stderr.
                 crate::sys::process::stdout_to_stderr();
             }
-            let Err(error) = become_command(args, &plan, Sink::default(), Mode::Learning(socket));
+            let Err(error) = become_command(args, &host, &plan, Sink::default(), Mode::Learning(socket));
             agor_common::error::report(TOOL, &error, false)
         },
         |wants| {

@@ -20,7 +20,7 @@ use crate::report::{Sink, warn};
 use crate::rights::Rights;
 use crate::status::{State, Status};
 use crate::sys::exec::Image;
-use crate::sys::{exec, inherit, notify};
+use crate::sys::{exec, inherit, kernel, notify};
 use crate::{check, namespace, observe, privileges, seccomp};
 
 /// Said when a program that brings its own sandbox is started in this one.
@@ -31,16 +31,16 @@ pub(crate) const NESTED: &str = "bubblewrap cannot work in here: a sandbox insid
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     let host = Host::current();
     let policy = Policy::build(args, &host)?;
-    if policy.base == Base::Default && std::env::var_os("AGOR_DATA_DIR").is_some() {
+    if policy.base == Base::Default && host.variables.get("AGOR_DATA_DIR").is_some() {
         // A chosen data directory must be there to be granted.
         let _ = agor_common::paths::data_dir();
     }
     let plan = Plan::new(policy, &host)?;
     let sink = Sink::open(args)?;
     if args.has(Opt::ExplainDenials) {
-        return super::denials::run(args, &plan, sink);
+        return super::denials::run(args, &host, &plan, sink);
     }
-    let Err(error) = become_command(args, &plan, sink, Mode::InPlace);
+    let Err(error) = become_command(args, &host, &plan, sink, Mode::InPlace);
     Err(error)
 }
 
@@ -58,6 +58,7 @@ pub(crate) enum Mode<'a> {
 /// Everything between the plan and the command.
 pub(crate) fn become_command(
     args: &Args,
+    host: &Host,
     plan: &Plan,
     sink: Sink,
     mode: Mode<'_>,
@@ -78,16 +79,15 @@ pub(crate) fn become_command(
     }
     // Before anything that starts a thread: a user namespace needs a process of one.
     let hidden_sockets = if learning { true } else { namespace::apply(plan, &mut status)? };
-    let (mut env, removed) = plan.policy.env.filter(std::env::vars_os());
-    predict(plan, &removed, hidden_sockets, &mut status);
-    let trace = span(args, &status);
-
-    if let Some(trace) = trace {
-        env.retain(|(name, _)| !trace.iter().any(|(set, _)| name == set));
-        env.extend(trace.into_iter().map(|(name, value)| (name.into(), value.into())));
+    let prepare = |error| Error::apply("prepare the arguments", error);
+    let mut env = plan.policy.env.filter(host.variables.entries()).map_err(prepare)?;
+    predict(plan, &env.removed, hidden_sockets, &mut status);
+    if host.variables.get("AGOR_OTLP_ENDPOINT").is_some_and(|endpoint| !endpoint.is_empty()) {
+        for (name, value) in span(args, &status) {
+            env.set(name, &value).map_err(prepare)?;
+        }
     }
-    let image =
-        Image::new(&args.command, &env).map_err(|error| Error::apply("prepare the arguments", error))?;
+    let image = Image::new(&args.command, &env).map_err(prepare)?;
 
     let dropped = privileges::drop_all();
     record_privileges(&dropped, &mut status);
@@ -129,7 +129,7 @@ pub(crate) fn become_command(
 }
 
 /// What the layers that are not up yet will be.
-pub(crate) fn predict(plan: &Plan, removed: &[OsString], hidden_sockets: bool, status: &mut Status) {
+pub(crate) fn predict(plan: &Plan, removed: &[&OsStr], hidden_sockets: bool, status: &mut Status) {
     let names: Vec<_> = removed.iter().map(|name| name.to_string_lossy()).collect();
     let why = (!names.is_empty()).then(|| format!("removed: {}", names.join(" ")));
     status.add("environment", State::Enforced, why);
@@ -151,7 +151,7 @@ pub(crate) fn predict(plan: &Plan, removed: &[OsString], hidden_sockets: bool, s
 pub(crate) fn predict_rest(status: &mut Status) {
     status.add("capabilities", State::Enforced, None);
     status.add("no_new_privs", State::Enforced, None);
-    match crate::sys::kernel::seccomp_has(libc::SECCOMP_RET_ERRNO) {
+    match kernel::seccomp_has(libc::SECCOMP_RET_ERRNO) {
         Ok(()) => status.add("seccomp", State::Enforced, None),
         Err(error) => status.add("seccomp", State::Absent, Some(error.to_string())),
     };
@@ -184,11 +184,10 @@ fn filter(plan: &Plan, status: &mut Status, mode: Mode<'_>) -> Result<(), Error>
         _ => seccomp::rules(&plan.policy),
     };
     let (Mode::Watched(parent) | Mode::Learning(parent)) = mode else {
-        match seccompiler::apply_filter(&seccomp::program(&rules)) {
+        match kernel::seccomp_install(&seccomp::program(&rules)) {
             Ok(()) => status.add("seccomp", State::Enforced, None),
             Err(error) => {
-                let why = agor_common::error::one_line(&error);
-                status.add("seccomp", State::Absent, Some(format!("the filter cannot be installed: {why}")))
+                status.add("seccomp", State::Absent, Some(format!("the filter cannot be installed: {error}")))
             }
         };
         return Ok(());
@@ -200,9 +199,9 @@ fn filter(plan: &Plan, status: &mut Status, mode: Mode<'_>) -> Result<(), Error>
     notify::send_fd(parent, &listener).map_err(|error| Error::apply("hand over the listener", error))
 }
 
-/// The `sandbox.exec` span, sent before COMMAND takes over. Nothing at all when telemetry is off.
-fn span(args: &Args, status: &Status) -> Option<Vec<(&'static str, String)>> {
-    std::env::var_os("AGOR_OTLP_ENDPOINT").filter(|endpoint| !endpoint.is_empty())?;
+/// The `sandbox.exec` span, sent before COMMAND takes over; the variables that tell COMMAND of it.
+#[inline(never)]
+fn span(args: &Args, status: &Status) -> Vec<(&'static str, String)> {
     let guard = telemetry::init(TOOL, telemetry::Kind::Exec);
     let command = args.command.first().map(|program| program.to_string_lossy().into_owned());
     let weak: Vec<&str> = status.weak().map(|layer| layer.name).collect();
@@ -218,10 +217,11 @@ fn span(args: &Args, status: &Status) -> Option<Vec<(&'static str, String)>> {
     let env = telemetry::child_env(&span);
     drop(span);
     guard.shutdown();
-    Some(env)
+    env
 }
 
 /// Why COMMAND could not be executed, and what would help.
+#[cold]
 fn not_run(plan: &Plan, command: PathBuf, error: std::io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT) if !exists(&command) => return Error::NotFound { command, source: error },

@@ -10,14 +10,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SIZE: usize = 128 * 1024;
 
-#[repr(align(4096))]
+const ALIGN: usize = 16;
+
+#[repr(align(16))]
 struct Arena(UnsafeCell<[u8; SIZE]>);
 
 // SAFETY: every byte is handed out once at most, by an atomic counter.
 unsafe impl Sync for Arena {}
 
 static ARENA: Arena = Arena(UnsafeCell::new([0; SIZE]));
-static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// How much is handed out. Not zero at first, so that it lies among initialised data, on a page that the kernel
+/// has written to before this program runs.
+static USED: AtomicUsize = AtomicUsize::new(ALIGN);
 
 struct Once;
 
@@ -33,17 +38,17 @@ fn is_ours(pointer: *mut u8) -> bool {
 // memory; `dealloc` and `realloc` hand back to the system only what came from there.
 unsafe impl GlobalAlloc for Once {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // An alignment is a power of two. `used` is at most SIZE, so that nothing overflows here.
+        let aligned = |used: usize| (used + layout.align() - 1) & !(layout.align() - 1);
         let fits = USED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            let at = used.checked_next_multiple_of(layout.align())?;
-            let end = at.checked_add(layout.size())?;
-            (end <= SIZE && layout.align() <= 4096).then_some(end)
+            if layout.align() > ALIGN {
+                return None;
+            }
+            aligned(used).checked_add(layout.size()).filter(|end| *end <= SIZE)
         });
         match fits {
-            Ok(used) => {
-                let at = used.next_multiple_of(layout.align());
-                // SAFETY: `at + size` was checked to be inside.
-                unsafe { ARENA.0.get().cast::<u8>().add(at) }
-            }
+            // SAFETY: that `size` fits behind it was checked.
+            Ok(used) => unsafe { ARENA.0.get().cast::<u8>().add(aligned(used)) },
             // SAFETY: the caller's promises about the layout hold for the system too.
             Err(_) => unsafe { System.alloc(layout) },
         }

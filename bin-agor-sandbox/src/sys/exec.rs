@@ -1,9 +1,15 @@
 //! Replacing this process, with the rules of execvp(3) and nothing else changed.
 #![expect(unsafe_code, reason = "execve(2) takes arrays of pointers, and close_range(2)")]
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use crate::environment::Filtered;
 
 /// A string for the kernel. An argument cannot hold a NUL, so neither can what is made of arguments.
 fn c_string(bytes: &[u8]) -> io::Result<CString> {
@@ -11,48 +17,41 @@ fn c_string(bytes: &[u8]) -> io::Result<CString> {
 }
 
 /// Arguments and environment, ready for the kernel.
-pub(crate) struct Image {
-    program: OsString,
+pub(crate) struct Image<'a> {
+    program: &'a OsStr,
     args: Vec<CString>,
-    env: Vec<CString>,
-    path: OsString,
+    env: &'a [Cow<'a, CStr>],
+    path: &'a OsStr,
 }
 
-fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const libc::c_char> {
+    let mut pointers = Vec::with_capacity(strings.len() + 1);
+    pointers.extend(strings.iter().map(|string| string.as_ref().as_ptr()));
+    pointers.push(std::ptr::null());
+    pointers
 }
 
-impl Image {
+impl<'a> Image<'a> {
     /// `command` is the program and its arguments; `PATH` is looked up in `env`, as env(1) does.
-    pub(crate) fn new(command: &[OsString], env: &[(OsString, OsString)]) -> io::Result<Image> {
-        let args = command.iter().map(|arg| c_string(arg.as_bytes())).collect::<io::Result<_>>()?;
-        let mut out = Vec::with_capacity(env.len());
-        for (name, value) in env {
-            let mut entry = Vec::with_capacity(name.len() + value.len() + 2);
-            entry.extend_from_slice(name.as_bytes());
-            entry.push(b'=');
-            entry.extend_from_slice(value.as_bytes());
-            out.push(c_string(&entry)?);
-        }
-        let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    pub(crate) fn new(command: &'a [OsString], env: &'a Filtered<'a>) -> io::Result<Image<'a>> {
         Ok(Image {
-            program: command.first().cloned().unwrap_or_default(),
-            args,
-            env: out,
-            path: path.unwrap_or_else(|| "/bin:/usr/bin".into()),
+            program: command.first().map(OsString::as_os_str).unwrap_or_default(),
+            args: command.iter().map(|arg| c_string(arg.as_bytes())).collect::<io::Result<_>>()?,
+            env: &env.kept,
+            path: env.get("PATH").unwrap_or(OsStr::new("/bin:/usr/bin")),
         })
     }
 
     /// Executes it. Comes back only with an error, and with the path that it is about.
     pub(crate) fn exec(&self) -> (OsString, io::Error) {
         let args = pointers(&self.args);
-        let env = pointers(&self.env);
+        let env = pointers(self.env);
         let program = self.program.as_bytes();
         if program.is_empty() {
-            return (self.program.clone(), io::Error::from_raw_os_error(libc::ENOENT));
+            return (self.program.to_owned(), io::Error::from_raw_os_error(libc::ENOENT));
         }
         if program.contains(&b'/') {
-            return (self.program.clone(), execve(program, &args, &env));
+            return (self.program.to_owned(), execve(program, &args, &env));
         }
         let mut denied = None;
         for dir in self.path.as_bytes().split(|byte| *byte == b':') {
@@ -71,7 +70,7 @@ impl Image {
                 _ => return (OsString::from_vec(full), error),
             }
         }
-        denied.unwrap_or_else(|| (self.program.clone(), io::Error::from_raw_os_error(libc::ENOENT)))
+        denied.unwrap_or_else(|| (self.program.to_owned(), io::Error::from_raw_os_error(libc::ENOENT)))
     }
 }
 
@@ -142,4 +141,28 @@ pub(crate) fn may_execute(path: &OsStr) -> bool {
     let Ok(path) = c_string(path.as_bytes()) else { return false };
     // SAFETY: the string ends with NUL and outlives the call.
     unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
+}
+
+/// The file that this process runs, without links in its path.
+pub(crate) fn own_program() -> io::Result<PathBuf> {
+    // SAFETY: takes a number. What it gives is null or a string of the kernel's that lives as long as the process.
+    let name = unsafe {
+        let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        if name.is_null() { c"" } else { CStr::from_ptr(name) }
+    };
+    // As it was started, where nothing in it is a link: the kernel takes ten times as long to say it itself.
+    let plain = name.to_bytes().starts_with(b"/") && !name.to_bytes().windows(2).any(|two| two == b"..");
+    if plain
+        && rustix::fs::openat2(
+            CWD,
+            name,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::NO_SYMLINKS,
+        )
+        .is_ok()
+    {
+        return Ok(crate::host::tidy(PathBuf::from(OsStr::from_bytes(name.to_bytes()))));
+    }
+    std::fs::read_link("/proc/self/exe")
 }

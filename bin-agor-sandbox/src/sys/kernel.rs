@@ -7,6 +7,8 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
+use seccompiler::sock_filter;
+
 const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
 const LANDLOCK_CREATE_RULESET_ERRATA: u32 = 2;
 
@@ -47,6 +49,16 @@ pub(crate) fn landlock_allow(ruleset: &OwnedFd, path: &OwnedFd, access: u64) -> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Restricts this thread for good; needs no_new_privs. From ABI 7 on, `log` has denials after the next
+/// `execve` in the audit log too.
+pub(crate) fn landlock_restrict_self(ruleset: &OwnedFd, log: bool) -> io::Result<()> {
+    const LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON: u32 = 1 << 1;
+    let flags = if log { LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON } else { 0 };
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The bit set of fixed errata; `None` on kernels that do not say.
 pub(crate) fn landlock_errata() -> Option<u32> {
     landlock_query(LANDLOCK_CREATE_RULESET_ERRATA).ok()
@@ -57,5 +69,18 @@ pub(crate) fn seccomp_has(action: u32) -> io::Result<()> {
     const SECCOMP_GET_ACTION_AVAIL: u32 = 2;
     // SAFETY: the pointer is to a number that outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Installs a filter on this thread for good. Needs no_new_privs.
+pub(crate) fn seccomp_install(program: &[sock_filter]) -> io::Result<()> {
+    const SECCOMP_SET_MODE_FILTER: u32 = 1;
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: sock_filter has the layout of the kernel's, the array outlives the call, and the kernel only
+    // reads it.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

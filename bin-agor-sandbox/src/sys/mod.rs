@@ -8,3 +8,4 @@ pub(crate) mod mount;
 pub(crate) mod notify;
 pub(crate) mod path;
 pub(crate) mod process;
+pub(crate) mod variables;
