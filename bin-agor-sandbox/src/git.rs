@@ -67,6 +67,15 @@ fn points_back(git_dir: &Path, dot_git: &Path) -> Option<PathBuf> {
     around.any(|modules| git_dir.starts_with(modules)).then(|| git_dir.to_path_buf())
 }
 
+/// Whether working trees of a repository have configuration of their own (git-config(1),
+/// `extensions.worktreeConfig`). What cannot be read is taken for a yes.
+pub fn has_worktree_config(common_dir: &Path) -> bool {
+    match std::fs::read(common_dir.join("config")) {
+        Ok(text) => text.to_ascii_lowercase().windows(14).any(|part| part == b"worktreeconfig"),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 impl Repository {
     /// The git directories that are not below `project` and must be granted beside it.
     pub fn outside(&self, project: &Path) -> Vec<PathBuf> {

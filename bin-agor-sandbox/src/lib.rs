@@ -29,11 +29,13 @@ pub mod profile;
 mod report;
 pub mod rights;
 pub mod rlimit;
+mod root_only;
 pub mod seccomp;
 mod sockets;
 pub mod status;
 mod supervise;
 mod sys;
+mod terminals;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -15,8 +15,8 @@ use crate::plan::{Parents, Plan};
 use crate::policy::Origin;
 use crate::profile::UnixMode;
 use crate::rights::Rights;
-use crate::sockets;
 use crate::sys::path::real;
+use crate::{root_only, sockets, terminals};
 
 /// What is done to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Mount {
     pub vital: bool,
 }
 
-/// Never writable in a project; `None` is a name that is protected only where it exists.
+/// Never writable in a project.
 const PROJECT_FILES: [&str; 3] = [".mcp.json", ".claude/settings.json", ".claude/settings.local.json"];
 
 /// Read by shells when they start.
@@ -70,10 +70,6 @@ const SHELL_FILES: [&str; 9] = [
     ".zprofile",
     ".config/fish/config.fish",
 ];
-
-/// Readable by the owner alone, and so by a root without capabilities.
-const ROOT_SECRETS: [&str; 6] =
-    ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/ssh"];
 
 struct Planner<'a> {
     roots: Vec<PathBuf>,
@@ -111,14 +107,17 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
             planner.hide(path, &origin.to_string());
         }
         if host.euid == 0 {
-            for path in ROOT_SECRETS {
-                planner.hide(Path::new(path), "readable only because this is root");
+            for path in root_only::paths() {
+                planner.hide(&path, "readable only because this is root");
             }
         }
     }
     let resolves = matches!(plan.landlock, Support::Abi(abi) if abi >= 9);
     if plan.policy.unix.mode == UnixMode::Listed && !resolves {
         planner.sockets();
+    }
+    if plan.policy.protect {
+        planner.terminals();
     }
     planner.pin();
     let mut mounts = planner.mounts;
@@ -259,6 +258,11 @@ impl Planner<'_> {
             self.protect(&name, "agent settings of the project");
         }
         let is_home = host.home.as_deref() == Some(project);
+        // Where it is missing it would have to be a file, which git would show.
+        let codex = project.join(".codex/config.toml");
+        if std::fs::symlink_metadata(&codex).is_ok() {
+            self.protect(&codex, "agent settings of the project");
+        }
         for name in SHELL_FILES {
             let path = project.join(name);
             if is_home || std::fs::symlink_metadata(&path).is_ok() {
@@ -290,21 +294,35 @@ impl Planner<'_> {
             self.protect(&own, "says where the repository is");
         }
         self.git_dir(&repository.common_dir);
-        let worktree = repository.git_dir.join("config.worktree");
-        if worktree.exists() {
-            self.protect(&worktree, "configuration that runs commands");
-        }
-        if repository.git_dir != repository.common_dir {
-            for name in ["commondir", "gitdir"] {
-                self.protect(&repository.git_dir.join(name), "says where the repository is");
-            }
-        }
+        self.worktrees(&repository.common_dir);
         for module in modules(&repository.common_dir.join("modules"), 3) {
             self.git_dir(&module);
         }
         if let Some(hooks) = hooks_path(&repository.common_dir) {
             let hooks = repository.top.join(hooks);
             self.protect(&hooks, "core.hooksPath");
+        }
+    }
+
+    /// What says which configuration holds in the repository's working trees, this one and linked ones
+    /// elsewhere: git outside would run the commands in it.
+    fn worktrees(&mut self, common_dir: &Path) {
+        let own = git::has_worktree_config(common_dir);
+        let mut dirs = vec![common_dir.to_path_buf()];
+        if let Ok(entries) = std::fs::read_dir(common_dir.join("worktrees")) {
+            dirs.extend(entries.flatten().map(|entry| entry.path()));
+        }
+        dirs[1..].sort();
+        for dir in &dirs {
+            let config = dir.join("config.worktree");
+            if own || std::fs::symlink_metadata(&config).is_ok() {
+                self.protect(&config, "configuration that runs commands");
+            }
+        }
+        for dir in &dirs[1..] {
+            for name in ["commondir", "gitdir"] {
+                self.protect(&dir.join(name), "says where the repository is");
+            }
         }
     }
 
@@ -336,6 +354,19 @@ impl Planner<'_> {
         }
         let directory = real.is_dir();
         self.push(real, Change::Hidden { directory }, why, false);
+    }
+
+    fn terminals(&mut self) {
+        let granted = |grant: &crate::policy::Grant| grant.path.as_os_str() == "/dev/pts";
+        match self.plan.grants.iter().find(|grant| granted(grant)) {
+            Some(grant) if grant.origin != Origin::Flag => {}
+            _ => return,
+        }
+        for path in terminals::others() {
+            if !self.lifted(&path) {
+                self.push(path, Change::Hidden { directory: false }, "terminal of another program", false);
+            }
+        }
     }
 
     fn sockets(&mut self) {

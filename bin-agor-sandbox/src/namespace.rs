@@ -42,11 +42,16 @@ fn describe(plan: &Plan) -> String {
 
 /// Enters the namespace and makes the changes. Whether other programs' sockets are out of reach.
 pub(crate) fn apply(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
-    let listed = plan.policy.unix.mode == UnixMode::Listed;
     if plan.mounts.is_empty() {
         status.add("mounts", State::Off, Some("nothing to protect or to hide".into()));
-        return Ok(listed);
+        return Ok(plan.policy.unix.mode == UnixMode::Listed);
     }
+    apply_all(plan, status)
+}
+
+#[inline(never)]
+fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
+    let listed = plan.policy.unix.mode == UnixMode::Listed;
     let mut problems = Vec::new();
     let held = hold(&plan.mounts, &mut problems);
     // Started before the namespace is there: it must stay outside.
@@ -59,9 +64,9 @@ pub(crate) fn apply(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
     };
     drop(held);
     let cwd = std::env::current_dir().ok();
-    let result = enter().and_then(|()| Stash::new(plan));
-    let stash = match result {
-        Ok(stash) => stash,
+    let result = enter().and_then(|ipc| Ok((ipc, Stash::new(plan)?)));
+    let (ipc, stash) = match result {
+        Ok(entered) => entered,
         Err(error) => {
             let why = refused(&error);
             if let Some(mount) = plan.mounts.iter().find(|mount| mount.vital) {
@@ -90,7 +95,7 @@ pub(crate) fn apply(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
             .map_err(|error| Error::apply(format!("return to {}", cwd.display()), error))?;
     }
     if problems.is_empty() {
-        enforced(plan, status);
+        enforced(plan, ipc, status);
     } else {
         status.add("mounts", State::Degraded, Some(format!("not kept: {}", problems.join(", "))));
     }
@@ -105,8 +110,8 @@ pub(crate) fn predict(plan: &Plan, status: &mut Status) -> bool {
         return listed;
     }
     match probe() {
-        Ok(_) => {
-            enforced(plan, status);
+        Ok((_, ipc)) => {
+            enforced(plan, ipc, status);
             listed
         }
         Err(why) => {
@@ -116,23 +121,40 @@ pub(crate) fn predict(plan: &Plan, status: &mut Status) -> bool {
     }
 }
 
-/// Whether such a namespace can be had, and how; tried in a process that ends at once.
-pub(crate) fn probe() -> Result<&'static str, String> {
+/// Whether such a namespace can be had, how, and whether IPC has one too; tried in a process that ends at once.
+pub(crate) fn probe() -> Result<(&'static str, bool), String> {
     let privileged = rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN));
-    let tried = process::in_child(|| enter().and_then(|()| clone_tree(Path::new("/")).map(drop)));
+    let how = if privileged { "available, with CAP_SYS_ADMIN" } else { "available, in a user namespace" };
+    let tried = process::in_child(|| {
+        let ipc = enter()?;
+        clone_tree(Path::new("/"))?;
+        // The child has only an errno to say something with.
+        if ipc { Ok(()) } else { Err(io::Error::from_raw_os_error(NO_IPC)) }
+    });
     match tried {
-        Ok(()) if privileged => Ok("available, with CAP_SYS_ADMIN"),
-        Ok(()) => Ok("available, in a user namespace"),
+        Ok(()) => Ok((how, true)),
+        Err(error) if error.raw_os_error() == Some(NO_IPC) => Ok((how, false)),
         Err(error) => Err(refused(&error)),
     }
 }
 
-fn enforced(plan: &Plan, status: &mut Status) {
+/// Stands for a namespace without one for IPC; none of the calls that are tried gives it.
+const NO_IPC: i32 = libc::ENOMSG;
+
+fn enforced(plan: &Plan, ipc: bool, status: &mut Status) {
     let layer = status.add("mounts", State::Enforced, Some(describe(plan)));
     layer
         .limits
         .push("a protected file that is replaced from outside while COMMAND runs is not covered any more");
+    if plan.policy.protect {
+        layer.limits.push("terminals that the same user opens after the start can be opened too");
+    }
+    if !ipc {
+        layer
+            .limits
+            .push("System V IPC and message queues of other programs are in reach: no namespace for them");
+    }
     if plan.policy.unix.mode == UnixMode::Listed {
         layer
             .limits
@@ -198,19 +220,22 @@ fn hold(mounts: &[Mount], problems: &mut Vec<String>) -> Vec<Held> {
     held
 }
 
-/// Enters a private mount namespace, in a user namespace of its own where that is needed.
-pub(crate) fn enter() -> io::Result<()> {
-    if process::unshare_mounts().is_ok() {
+/// Enters a private mount namespace, in a user namespace of its own where that is needed. Whether there is one
+/// for System V IPC too.
+pub(crate) fn enter() -> io::Result<bool> {
+    if let Ok(ipc) = process::unshare_mounts(0) {
         // In a new user namespace the kernel does this itself.
         let down = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        return Ok(rustix::mount::mount_change("/", down)?);
+        rustix::mount::mount_change("/", down)?;
+        return Ok(ipc);
     }
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    process::unshare_user_and_mounts()?;
+    let ipc = process::unshare_mounts(libc::CLONE_NEWUSER)?;
     // Without this the group list could be used to drop a group that denies (user_namespaces(7)).
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+    std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
+    Ok(ipc)
 }
 
 /// The tmpfs with what is mounted over hidden names. Its end tells the helper that the namespace is gone.

@@ -50,6 +50,7 @@ const ERRATA: [(u32, &str); 3] = [
 ];
 
 /// Prints what was found. Status 1 when something is missing.
+#[inline(never)]
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     let findings = look();
     let mut out = Out::stdout();
@@ -100,7 +101,13 @@ fn look() -> Vec<Finding> {
         Support::None { why, help } => findings.push(finding("landlock", false, why, Some(help))),
     }
     match namespace::probe() {
-        Ok(how) => findings.push(finding("mount-namespace", true, how, None)),
+        Ok((how, ipc)) => {
+            findings.push(finding("mount-namespace", true, how, None));
+            if !ipc {
+                let what = "none: System V IPC and message queues of other programs are in reach";
+                findings.push(finding("ipc-namespace", false, what, Some("CONFIG_IPC_NS=y")));
+            }
+        }
         Err(why) => findings.push(finding(
             "mount-namespace",
             false,
