@@ -18,14 +18,21 @@ const MARK: &str = "user.agor.placeholder";
 const FILE_MODE: u32 = 0o444;
 const DIRECTORY_MODE: u32 = 0o555;
 
-/// Whether the stand-in for `path` is a directory: git does not see empty directories, so that no `git add`
-/// picks one up, and programs that look for a file there find none. Only git itself would stumble.
-pub(crate) fn is_directory(path: &Path) -> bool {
-    path.file_name() != Some(std::ffi::OsStr::new("commondir"))
+/// Names that a directory cannot stand in for, since who looks for a file there fails on one: git itself, and
+/// codex. What the files say changes nothing: that the repository is where it is (gitrepository-layout(5),
+/// commondir), and a comment.
+const FILES: [(&str, &[u8]); 2] =
+    [("commondir", b".\n"), ("config.toml", b"# stands in for a file that does not exist\n")];
+
+fn content(name: &std::ffi::OsStr) -> Option<&'static [u8]> {
+    FILES.iter().find(|(known, _)| name == *known).map(|(_, content)| *content)
 }
 
-/// What the one file says: that the repository is where it is (gitrepository-layout(5), commondir).
-const CONTENT: &[u8] = b".\n";
+/// Whether the stand-in for `path` is a directory: git does not see empty directories, so that no `git add`
+/// picks one up.
+pub(crate) fn is_directory(path: &Path) -> bool {
+    path.file_name().and_then(content).is_none()
+}
 
 /// One that is in use.
 #[derive(Debug)]
@@ -67,7 +74,8 @@ fn is_placeholder(fd: &OwnedFd) -> bool {
     let looks = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
         rustix::fs::FileType::Directory => mode == DIRECTORY_MODE,
         rustix::fs::FileType::RegularFile => {
-            mode == FILE_MODE && u64::try_from(stat.st_size).is_ok_and(|size| size == CONTENT.len() as u64)
+            let size = |size| u64::try_from(stat.st_size).is_ok_and(|there| there == size);
+            mode == FILE_MODE && FILES.iter().any(|(_, content)| size(content.len() as u64))
         }
         _ => false,
     };
@@ -143,7 +151,7 @@ fn finish(
 ) -> io::Result<OwnedFd> {
     let is_new = fresh.is_some();
     if let Some(Some(file)) = fresh {
-        std::fs::File::from(file).write_all(CONTENT)?;
+        std::fs::File::from(file).write_all(content(name).unwrap_or_default())?;
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let lock = rustix::fs::openat(parent, name, flags, Mode::empty())?;
@@ -229,7 +237,8 @@ impl Held {
                     Ok((ours, rustix::fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?))
                 })
                 .is_ok_and(|(ours, there)| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino));
-            if same {
+            // What somebody outside wrote into it is theirs.
+            if same && is_placeholder(&self.lock) {
                 let flags = if self.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
                 let _ = rustix::fs::unlinkat(&self.parent, &self.name, flags);
             }
@@ -272,5 +281,19 @@ mod tests {
         assert!(is_one(&sub));
         held.release();
         assert!(!sub.exists());
+    }
+
+    #[test]
+    fn what_was_written_into_one_stays() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        assert!(!is_directory(&path));
+        let held = hold(&path, false).unwrap().unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().parse::<toml::Table>().unwrap().is_empty());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&path, "model = 'mine'\n").unwrap();
+        held.release();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "model = 'mine'\n");
     }
 }

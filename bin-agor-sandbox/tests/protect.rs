@@ -137,6 +137,23 @@ fn names_that_do_not_exist_cannot_be_made_and_nothing_is_left() {
 }
 
 #[test]
+fn codex_finds_a_configuration_that_says_nothing() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("home/.codex")).unwrap();
+    let file = sandbox.path("home/.codex/config.toml");
+    // A directory in its place ends codex.
+    let script = "grep -v '^#' ~/.codex/config.toml; test -f ~/.codex/config.toml && echo file; \
+                  echo x >~/.codex/session && echo written; echo x >~/.codex/config.toml";
+    let ran = sandbox.sh(&["--profile", "codex"], script);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stdout, "file\nwritten\n", "{ran:?}");
+    assert!(gone(&file));
+}
+
+#[test]
 fn a_hundred_at_once_leave_nothing() {
     if !namespaces() {
         return;
