@@ -42,7 +42,7 @@ impl<'a> Model<'a> {
         self.plan.mounts.iter().any(|mount| path.starts_with(&mount.path) && wanted(&mount.change))
     }
 
-    fn hidden(&self, path: &Path) -> bool {
+    pub(crate) fn hidden(&self, path: &Path) -> bool {
         self.changed(path, |change| match change {
             Change::Hidden { .. } => true,
             Change::Emptied { keep } => !keep.iter().any(|kept| path.starts_with(kept)),
@@ -92,6 +92,15 @@ impl<'a> Model<'a> {
                 refused.then(|| {
                     refusal(&format!("connect to TCP port {port}"), format!("--connect-tcp {port}"))
                 })?
+            }
+            Want::Bind(port) => {
+                let net = &self.plan.policy.net;
+                let refused = match net.mode {
+                    NetMode::All => false,
+                    NetMode::None => true,
+                    NetMode::Ports => !net.bind.contains(port),
+                };
+                refused.then(|| refusal(&format!("bind TCP port {port}"), format!("--bind-tcp {port}")))?
             }
         }
     }

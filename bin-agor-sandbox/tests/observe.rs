@@ -1,6 +1,10 @@
 //! `--explain-denials` and `learn`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use common::Sandbox;
 
@@ -61,4 +65,80 @@ fn a_learned_profile_lets_the_same_run_pass() {
         sandbox.run(["--config", profile, "--profile", "sh-learned", "--", "cat", "../home/.ssh/id"]).code,
         0
     );
+}
+
+#[test]
+fn what_fails_without_a_right_is_no_denial() {
+    let sandbox = Sandbox::new();
+    sandbox.file("out/f", "x");
+    sandbox.file("out/d/g", "x");
+    std::os::unix::fs::symlink(sandbox.path("out/f"), sandbox.path("work/link")).unwrap();
+    let script = "mkdir ../out/d; mkdir -p ../out/d \"$PWD/a/b\"; rm -f ../out/none; ln -s x ../out/f; rm link; \
+                  echo said >/dev/stderr; echo piped | cat /dev/stdin /dev/fd/0 >/dev/stdout; set -C; echo >../out/f";
+    let ran = sandbox.sh(&["--explain-denials"], script);
+    assert!(ran.stderr.contains("said") && ran.stdout.contains("piped"), "{ran:?}");
+    assert!(!ran.stderr.contains("denied: "), "{ran:?}");
+    assert!(ran.stderr.contains("nothing was denied"), "{ran:?}");
+    assert!(sandbox.path("work/a/b").is_dir() && sandbox.path("out/f").exists());
+    // The same, where it is more than a name that is there.
+    let ran = sandbox.sh(&["--explain-denials"], "mkdir ../out/new; rm ../out/f; mv ../out/d/g x");
+    let out = sandbox.path("out").canonicalize().unwrap();
+    for name in ["new", "f", "d/g"] {
+        let line = format!("denied: change {}: --rw ", out.join(name).display());
+        assert!(ran.stderr.contains(&line), "{line}\n{ran:?}");
+    }
+}
+
+#[test]
+fn a_learned_profile_never_grants_more_than_was_meant() {
+    let sandbox = Sandbox::new();
+    sandbox.file("home/.config/gh/hosts.yml", "token");
+    for number in 0..6 {
+        sandbox.file(format!("home/.config/app{number}"), "x");
+    }
+    sandbox.file("work/.env", "A=1");
+    let odd = std::ffi::OsStr::from_bytes(b"out/bad\xff");
+    sandbox.file(Path::new(odd), "x");
+    sandbox.file("out/del\u{7f}", "x");
+    let script = "mkdir -p \"$HOME/.config\"; cat ~/.config/app*; echo x >~/.new; cat .env \"../out/$(printf 'bad\\377')\" \"../out/$(printf 'del\\177')\"";
+    let ran = sandbox.run(["learn", "--", "sh", "-c", script]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let profile: String =
+        ran.stdout.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let table: toml::Table = ran.stdout.parse().unwrap();
+    let paths = |key: &str| -> Vec<String> {
+        let list = table["sandbox"]["profile"]["sh-learned"].get(key).and_then(|list| list.as_array());
+        list.into_iter().flatten().map(|path| path.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(paths("read_write_paths"), [""; 0], "{profile}");
+    let home = sandbox.path("home").canonicalize().unwrap();
+    for granted in paths("read_only_paths") {
+        assert!(!home.join(".config/gh/hosts.yml").starts_with(&granted), "{profile}");
+    }
+    assert_eq!(paths("read_only_paths").iter().filter(|path| path.ends_with("del\u{7f}")).count(), 1);
+    for left_out in ["/home is not", ".env is hidden", "its name is not UTF-8"] {
+        assert!(ran.stderr.contains(left_out) && ran.stdout.contains(left_out), "{left_out}: {ran:?}");
+    }
+}
+
+#[test]
+fn sockets_and_programs_without_a_name_are_learned() {
+    if !common::has("/usr/bin/python3") {
+        return common::skip("no python3");
+    }
+    let sandbox = Sandbox::new();
+    std::fs::copy("/bin/true", sandbox.path("out/true")).unwrap();
+    std::fs::create_dir(sandbox.path("out/s")).unwrap();
+    let script = "import os, socket\n\
+        a = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); a.bind('../out/s/a')\n\
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', '../out/s/a')\n\
+        assert a.recv(1) == b'x'; os.unlink('../out/s/a')\n\
+        os.execve(os.open('../out/true', os.O_RDONLY), ['true'], {})";
+    assert_ne!(sandbox.python(&[], script).code, 0);
+    let profile = sandbox.path("learned.toml");
+    let profile = profile.to_str().unwrap();
+    let ran = sandbox.run(["learn", "--output", profile, "--", "/usr/bin/python3", "-c", script]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = sandbox.python(&["--config", profile, "--profile", "python3-learned"], script);
+    assert_eq!(ran.code, 0, "{ran:?}\n{}", std::fs::read_to_string(profile).unwrap());
 }

@@ -1,5 +1,6 @@
 //! `agor-sandbox learn`: runs COMMAND with files and network open, watches, and writes the profile that
-//! would have allowed the run. Without `--output` COMMAND's stdout goes to stderr. Everything else (capabilities, environment, the seccomp list) holds.
+//! would have allowed the run. Without `--output` COMMAND's stdout goes to stderr. Everything else
+//! (capabilities, environment, the seccomp list) holds.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::report::Sink;
 use crate::supervise;
 
 /// Below the home directory: refused while learning, and never put into a profile.
-const SECRETS: [&str; 22] = [
+const SECRETS: [&str; 32] = [
     ".ssh",
     ".aws",
     ".gnupg",
@@ -44,6 +45,16 @@ const SECRETS: [&str; 22] = [
     ".psql_history",
     ".cargo/credentials",
     ".cargo/credentials.toml",
+    ".claude/.credentials.json",
+    ".codex/auth.json",
+    ".pypirc",
+    ".vault-token",
+    ".config/op",
+    ".mozilla",
+    ".config/google-chrome",
+    ".config/chromium",
+    ".local/share/fish/fish_history",
+    ".mysql_history",
 ];
 
 /// So many files of one directory become the directory.
@@ -56,6 +67,8 @@ struct Learned {
     execute: BTreeSet<PathBuf>,
     unix: BTreeSet<PathBuf>,
     tcp: BTreeSet<u16>,
+    bind: BTreeSet<u16>,
+    hidden: BTreeSet<PathBuf>,
     protected: BTreeSet<PathBuf>,
     secrets: BTreeSet<PathBuf>,
 }
@@ -95,7 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     let name: String = name.map_or("learned".into(), |name| {
         name.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
     });
-    let text = learned.profile(&format!("{name}-learned"), &plan, &host)?;
+    let (text, left_out) = learned.profile(&format!("{name}-learned"), &plan, &host, &secrets);
     match args.last(Opt::Output) {
         Some(file) => std::fs::write(Path::new(file), text)
             .map_err(|error| Error::apply(format!("write {}", file.to_string_lossy()), error))?,
@@ -105,11 +118,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
             out.flush()?;
         }
     }
-    for secret in &learned.secrets {
-        output::warning(
-            TOOL,
-            &format!("{} was refused and is not in the profile: a secret", secret.display()),
-        );
+    for why in left_out {
+        output::warning(TOOL, &why);
     }
     Ok(exit)
 }
@@ -128,6 +138,7 @@ impl Learned {
             return false;
         }
         match want {
+            Want::Read(path) if model.hidden(&path) => self.hidden.insert(path),
             Want::Read(path) => self.read.insert(path),
             Want::Write(path) if model.protected(&path) => self.protected.insert(path),
             Want::Write(path) => self.write.insert(path),
@@ -137,51 +148,76 @@ impl Learned {
             Want::Execute(path) => self.execute.insert(path),
             Want::Unix(path) => self.unix.insert(path),
             Want::Tcp(port) => self.tcp.insert(port),
+            Want::Bind(port) => self.bind.insert(port),
         };
         false
     }
 
-    fn profile(&self, name: &str, plan: &Plan, host: &Host) -> Result<String, Error> {
-        let strings = |paths: &BTreeSet<PathBuf>, below: &[&Vec<PathBuf>]| {
-            let paths = gathered(paths, host);
-            let new = paths
-                .into_iter()
-                .filter(|path| !below.iter().any(|list| list.iter().any(|known| path.starts_with(known))));
-            new.collect::<Vec<_>>()
+    /// The profile, and what is not in it.
+    fn profile(&self, name: &str, plan: &Plan, host: &Host, secrets: &[PathBuf]) -> (String, Vec<String>) {
+        let wide = |dir: &Path| {
+            host.holds_home(dir)
+                || dir.components().count() <= 2
+                || secrets.iter().any(|secret| secret.starts_with(dir))
         };
-        let write = strings(&self.write, &[]);
-        let execute = strings(&self.execute, &[]);
-        let read = strings(&self.read, &[&write, &execute]);
-        let shown =
-            |paths: &[PathBuf]| paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let mut left_out = Vec::new();
+        let mut leave_out = |path: &Path, why: &str| {
+            left_out.push(format!("{} {why}", text::single_line(&path.to_string_lossy())));
+        };
+        for path in &self.secrets {
+            leave_out(path, "was refused and is not in the profile: a secret");
+        }
+        for path in &self.protected {
+            leave_out(path, "is protected, was written to and is not in the profile: --rw lifts it");
+        }
+        for path in &self.hidden {
+            leave_out(path, "is hidden, was read and is not in the profile: --ro lifts it");
+        }
+        let mut strings = |paths: Vec<PathBuf>, below: &[&Vec<String>]| {
+            let mut out: Vec<String> = Vec::new();
+            for path in paths {
+                if below.iter().any(|list| list.iter().any(|known| path.starts_with(known))) {
+                    continue;
+                }
+                let secret = secrets.iter().any(|secret| secret.starts_with(&path) && secret.exists());
+                match path.to_str() {
+                    _ if secret || host.holds_home(&path) => {
+                        leave_out(&path, "is not in the profile: there are secrets in it");
+                    }
+                    Some(path) => out.push(path.to_owned()),
+                    None => leave_out(&path, "is not in the profile: its name is not UTF-8"),
+                }
+            }
+            out
+        };
+        let write = strings(gathered(&self.write, wide), &[]);
+        let execute = strings(gathered(&self.execute, wide), &[]);
+        let read = strings(gathered(&self.read, wide), &[&write, &execute]);
+        let unix = strings(self.unix.iter().cloned().collect(), &[]);
         let profile = Profile {
             extends: Some(plan.policy.profile.clone()),
-            read_write_paths: shown(&write),
-            read_execute_paths: shown(&execute),
-            read_only_paths: shown(&read),
-            unix_paths: shown(&self.unix.iter().cloned().collect::<Vec<_>>()),
+            read_write_paths: write,
+            read_execute_paths: execute,
+            read_only_paths: read,
+            unix_paths: unix,
             connect_tcp: self.tcp.iter().copied().collect(),
+            bind_tcp: self.bind.iter().copied().collect(),
             ..Profile::default()
         };
         let mut out = String::from("# Learned by agor-sandbox: look it over before use.\n");
-        for path in &self.secrets {
-            out.push_str(&format!("# refused, a secret: {}\n", text::single_line(&path.to_string_lossy())));
-        }
-        for path in &self.protected {
-            out.push_str(&format!(
-                "# protected, and written to: {} (--rw lifts it)\n",
-                text::single_line(&path.to_string_lossy())
-            ));
+        for why in &left_out {
+            out.push_str(&format!("# {why}\n"));
         }
         out.push_str(&format!("[sandbox.profile.{name}]\n"));
         out.push_str(&to_toml(&profile));
-        Ok(out)
+        (out, left_out)
     }
 }
 
 /// A table's keys and values: the workspace's toml only reads.
 fn to_toml(profile: &Profile) -> String {
-    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    // JSON's escapes are TOML's, and this is the one character that only TOML escapes.
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f");
     let mut out = String::new();
     if let Some(extends) = &profile.extends {
         out.push_str(&format!("extends = {}\n", quoted(extends)));
@@ -197,21 +233,22 @@ fn to_toml(profile: &Profile) -> String {
             out.push_str(&format!("{key} = [\n{}]\n", items.concat()));
         }
     }
-    if !profile.connect_tcp.is_empty() {
-        let ports: Vec<String> = profile.connect_tcp.iter().map(ToString::to_string).collect();
-        out.push_str(&format!("connect_tcp = [{}]\n", ports.join(", ")));
+    for (key, ports) in [("connect_tcp", &profile.connect_tcp), ("bind_tcp", &profile.bind_tcp)] {
+        if !ports.is_empty() {
+            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            out.push_str(&format!("{key} = [{}]\n", ports.join(", ")));
+        }
     }
     out
 }
 
 /// Paths with many neighbours become their directory, unless that is too wide to be meant.
-fn gathered(paths: &BTreeSet<PathBuf>, host: &Host) -> Vec<PathBuf> {
+fn gathered(paths: &BTreeSet<PathBuf>, wide: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let neighbours = |dir: &Path| paths.iter().filter(|path| path.parent() == Some(dir)).count();
     let mut out: Vec<PathBuf> = Vec::new();
     for path in paths {
         let dir = path.parent().unwrap_or(path);
-        let wide = host.holds_home(dir) || dir.components().count() <= 2;
-        let chosen = if neighbours(dir) >= MANY && !wide { dir } else { path.as_path() };
+        let chosen = if neighbours(dir) >= MANY && !wide(dir) { dir } else { path.as_path() };
         if !out.iter().any(|known| chosen.starts_with(known)) {
             out.push(chosen.to_path_buf());
         }
@@ -225,20 +262,21 @@ mod tests {
 
     #[test]
     fn many_files_become_their_directory_but_never_the_home() {
-        let host = Host { home: Some("/h/u".into()), ..Host::default() };
+        let wide = |dir: &Path| dir == Path::new("/h/u");
         let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
         let many = set(&["/d/e/1", "/d/e/2", "/d/e/3", "/d/e/4", "/x/y/1"]);
-        assert_eq!(gathered(&many, &host), [PathBuf::from("/d/e"), "/x/y/1".into()]);
+        assert_eq!(gathered(&many, wide), [PathBuf::from("/d/e"), "/x/y/1".into()]);
         let home = set(&["/h/u/1", "/h/u/2", "/h/u/3", "/h/u/4"]);
-        assert_eq!(gathered(&home, &host).len(), 4);
+        assert_eq!(gathered(&home, wide).len(), 4);
     }
 
     #[test]
     fn what_is_written_can_be_read_again() {
         let profile = Profile {
             extends: Some("default".into()),
-            read_only_paths: vec!["/a \"b\"\\c\nd".into()],
+            read_only_paths: vec!["/a \"b\"\\c\nd\u{7f}\u{1b}\u{85}".into()],
             connect_tcp: vec![443],
+            bind_tcp: vec![0, 80],
             ..Profile::default()
         };
         let text = format!("[sandbox.profile.x]\n{}", to_toml(&profile));
