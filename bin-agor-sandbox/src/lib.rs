@@ -7,6 +7,7 @@
 //! or change anything about COMMAND's world that was not asked for.
 
 pub mod args;
+mod audit;
 mod base;
 mod check;
 mod cleaner;

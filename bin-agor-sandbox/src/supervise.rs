@@ -7,16 +7,19 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use agor_common::Exit;
 use rustix::event::{PollFd, PollFlags};
 
+use crate::audit::Records;
 use crate::error::Error;
 use crate::observe::{self, Want};
 use crate::sys::notify;
 use crate::sys::process;
 
 /// Runs `inside` in a child, with a socket to send its listener over, and `ask` with what each of its calls
-/// wants: the answer is an errno, or nothing to let the call go on. Gives back COMMAND's status.
+/// wants: the answer is an errno, or nothing to let the call go on. The kernel's own records are taken by the
+/// way. Gives back COMMAND's status.
 pub(crate) fn run(
     inside: impl FnOnce(&OwnedFd) -> Exit,
     mut ask: impl FnMut(Vec<Want>) -> Option<i32>,
+    records: &mut Option<Records>,
 ) -> Result<Exit, Error> {
     let failed = |error: io::Error| Error::apply("observe COMMAND", error);
     let (ours, theirs) = rustix::net::socketpair(
@@ -32,6 +35,9 @@ pub(crate) fn run(
         process::end_with(inside(&theirs).code());
     };
     drop(theirs);
+    if let Some(records) = records {
+        records.of(child);
+    }
     process::forward_signals(child);
     let Some(listener) = notify::receive_fd(&ours).map_err(failed)? else {
         // It failed before the filter was there, and has said why.
@@ -40,13 +46,13 @@ pub(crate) fn run(
     drop(ours);
     notify::wake_synchronously(&listener);
     let pidfd = process::pidfd(child).map_err(failed)?;
-    answer_until(&listener, Some(&pidfd), &mut ask);
+    answer_until(&listener, Some(&pidfd), &mut ask, records);
     let exit = process::wait_for(child).map_err(failed)?;
     // Processes that COMMAND leaves behind still wait for answers: without any, their calls would fail.
     if !is_over(&listener) {
         process::orphan(|| {
             process::leave(&[], &[&listener]);
-            answer_until(&listener, None, &mut |_| None);
+            answer_until(&listener, None, &mut |_| None, &mut None);
         })
         .map_err(failed)?;
     }
@@ -61,17 +67,29 @@ fn is_over(listener: &OwnedFd) -> bool {
 }
 
 /// Until the child is gone, or, without one, until nobody has the filter any more.
-fn answer_until(listener: &OwnedFd, child: Option<&OwnedFd>, ask: &mut impl FnMut(Vec<Want>) -> Option<i32>) {
+fn answer_until(
+    listener: &OwnedFd,
+    child: Option<&OwnedFd>,
+    ask: &mut impl FnMut(Vec<Want>) -> Option<i32>,
+    records: &mut Option<Records>,
+) {
     loop {
+        // Where there is nothing else to wait for, the same once more.
         let child_fd = child.unwrap_or(listener);
+        let record_fd = records.as_ref().map_or(listener, Records::socket);
         let mut fds =
-            [PollFd::new(listener, PollFlags::IN), PollFd::from_borrowed_fd(child_fd.as_fd(), PollFlags::IN)];
+            [listener, child_fd, record_fd].map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
         match rustix::event::poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
             Ok(_) => {}
         }
         let events = fds[0].revents();
+        let ended = child.is_some() && !fds[1].revents().is_empty();
+        let more = !fds[2].revents().is_empty();
+        if let Some(records) = records.as_mut().filter(|_| more) {
+            records.take();
+        }
         if events.contains(PollFlags::IN) {
             if let Ok(Some(call)) = notify::receive(listener) {
                 let wants = observe::wants(&call);
@@ -84,7 +102,7 @@ fn answer_until(listener: &OwnedFd, child: Option<&OwnedFd>, ask: &mut impl FnMu
         if events.intersects(PollFlags::HUP | PollFlags::ERR) {
             return;
         }
-        if child.is_some() && !fds[1].revents().is_empty() {
+        if ended {
             return;
         }
     }

@@ -1,7 +1,8 @@
 //! `--explain-denials`: which path was denied, and which option would grant it.
 //!
 //! What the plan refuses is worked out from each call's arguments before it goes on; the kernel decides for
-//! itself. So a program that changes its arguments meanwhile can fool this report, and nothing else.
+//! itself. So a program that changes its arguments meanwhile can fool this report, and nothing else. Where the
+//! kernel's audit records can be read, what they know beyond that is added.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use agor_common::{Exit, output};
 use super::run::{Mode, become_command};
 use crate::TOOL;
 use crate::args::Args;
+use crate::audit::Records;
 use crate::error::Error;
 use crate::host::Host;
 use crate::model::{Model, Refusal};
@@ -29,6 +31,7 @@ pub(crate) fn run(args: &Args, host: &Host, plan: &Plan, sink: Sink) -> Result<E
     let mut counts: BTreeMap<Want, u64> = BTreeMap::new();
     let mut sink = Some(sink);
     let mut nested = false;
+    let mut records = Records::listen();
     let exit = supervise::run(
         |socket| {
             let sink = sink.take().unwrap_or_default();
@@ -47,13 +50,24 @@ pub(crate) fn run(args: &Args, host: &Host, plan: &Plan, sink: Sink) -> Result<E
             }
             None
         },
+        &mut records,
     )?;
+    let beyond = match &mut records {
+        Some(records) => {
+            records.take_last();
+            records.beyond(&counts)
+        }
+        None => Vec::new(),
+    };
     for (want, count) in counts.iter().take(MOST / 2) {
         let Some(Some(refusal)) = seen.get(want) else { continue };
         let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
         output::notice(TOOL, &format!("denied: {}{times}: {}", refusal.what, refusal.option));
     }
-    if counts.is_empty() {
+    for refusal in beyond.iter().take(MOST / 2) {
+        output::notice(TOOL, &format!("denied: {}: {}", refusal.what, refusal.option));
+    }
+    if counts.is_empty() && beyond.is_empty() {
         output::notice(TOOL, "nothing was denied that file permissions allow");
     } else if counts.len() > MOST / 2 {
         output::notice(TOOL, &format!("denied: {} more", counts.len() - MOST / 2));

@@ -103,6 +103,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
             }
             secret.then_some(libc::EACCES)
         },
+        // Landlock is not up while learning.
+        &mut None,
     )?;
     let name = args.command.first().map(Path::new).and_then(Path::file_name);
     let name: String = name.map_or("learned".into(), |name| {
