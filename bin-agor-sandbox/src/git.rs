@@ -39,9 +39,13 @@ pub fn find(start: &Path) -> Option<Repository> {
         } else {
             return None;
         };
-        // What only looks like a git directory must not widen a grant: both of these are in every one.
+        // What only looks like a git directory must not widen a grant: both of these are in every one. Git looks
+        // further up where there is no HEAD, as in the stand-in of another sandbox.
         if std::fs::symlink_metadata(git_dir.join("HEAD")).is_err() {
-            return None;
+            if linked {
+                return None;
+            }
+            continue;
         }
         let common_dir = if linked { points_back(&git_dir, &dot_git)? } else { git_dir.clone() };
         if std::fs::symlink_metadata(common_dir.join("objects")).is_err() {
@@ -108,6 +112,8 @@ mod tests {
         assert_eq!(found.top, top.join("main"));
         assert_eq!(found.outside(&top.join("main/sub")), [top.join("main/.git")]);
         assert!(found.outside(&top.join("main")).is_empty());
+        make("main/sub/deep/.git");
+        assert_eq!(find(&top.join("main/sub/deep")), Some(found), "an empty one is none");
 
         std::fs::write(
             top.join("w/.git"),

@@ -227,6 +227,20 @@ fn worktrees_and_subdirectories() {
         assert_ne!(ran.code, 0, "{attack}: {ran:?}");
     }
     assert!(gone(&sandbox.path("main/sub/.git")));
+    // Beside another sandbox there, whose stand-in is no repository.
+    let mut command = sandbox.command();
+    command.current_dir(sandbox.path("main/sub")).args(["--", "sh", "-c", "echo up; read line"]);
+    let pipes = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut first = pipes.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(first.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    let ran = run("main/sub", "set -e; echo y >f; git commit -qam beside; git status --short");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    assert_ne!(run("main/sub", "echo x >>../.git/config").code, 0);
+    drop(first.stdin.take());
+    first.wait().unwrap();
+    assert!(gone(&sandbox.path("main/sub/.git")));
     // Where there is no repository one can be made.
     let ran = run(
         "work",
