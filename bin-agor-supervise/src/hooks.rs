@@ -2,12 +2,14 @@
 //! up: events wait in a bounded queue, and one that hangs is ended.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use agor_common::output;
+use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::rule::Moment;
@@ -83,22 +85,18 @@ impl Hooks {
         }
         let Some(command) = &self.command else { return };
         let Some(event) = self.queue.pop_front() else { return };
-        let child = Command::new("/bin/sh")
-            .arg("-c")
-            .arg(command)
-            .stdin(Stdio::piped())
-            // Stdout belongs to the command's peer.
-            .stdout(std::io::stderr())
-            .process_group(0)
-            .spawn();
+        let child = input(&event).and_then(|input| {
+            Command::new("/bin/sh")
+                .arg("-c")
+                .arg(command)
+                .stdin(input)
+                // Stdout belongs to the command's peer.
+                .stdout(io::stderr())
+                .process_group(0)
+                .spawn()
+        });
         match child {
-            Ok(mut child) => {
-                if let Some(mut stdin) = child.stdin.take() {
-                    // Less than a pipe holds, so this does not wait; one that does not read is free to.
-                    let _ = stdin.write_all(event.as_bytes());
-                }
-                self.running = Some((child.id().cast_signed(), now + LIMIT));
-            }
+            Ok(child) => self.running = Some((child.id().cast_signed(), now + LIMIT)),
             Err(error) => output::warning(crate::TOOL, &format!("--on-event: {error}")),
         }
     }
@@ -116,5 +114,29 @@ impl Hooks {
             self.kill(pid);
         }
         self.queue.clear();
+    }
+}
+
+/// A hook's stdin: a file in memory and no pipe, which would make us wait for one that does not read.
+fn input(event: &str) -> io::Result<Stdio> {
+    let mut file = File::from(rustix::fs::memfd_create("agor-event", MemfdFlags::CLOEXEC)?);
+    file.write_all(event.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_nobody_reads_is_not_waited_for() {
+        let mut hooks = Hooks::new(Some("sleep 1000".into()));
+        hooks.push("x".repeat(1 << 20));
+        hooks.go_on(Moment::ZERO);
+        let (pid, _) = hooks.running.unwrap();
+        hooks.abandon();
+        let status = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+        assert_eq!(status.unwrap().unwrap().1.terminating_signal(), Some(9));
     }
 }
