@@ -72,7 +72,7 @@ pub(crate) struct RuleArgs {
     /// Spread each delay evenly over delay x (1 - FRACTION) to delay x (1 + FRACTION), 0 to 1 [default: 0]
     #[arg(long, value_name = "FRACTION", value_parser = fraction, env = "AGOR_SUPERVISE_JITTER", hide_env_values = true)]
     pub(crate) jitter: Option<f64>,
-    /// Seed of the jitter, to repeat a schedule [default: random]
+    /// Seed of the jitter, to repeat a schedule, which explain then shows [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) jitter_seed: Option<u64>,
     /// A run this long sets the count of attempts back, when it is reached [default: 300s]

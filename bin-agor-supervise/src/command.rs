@@ -1,5 +1,6 @@
 //! Finding the command, and saying in words why it cannot be executed or how it ended.
 
+use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::Read as _;
@@ -95,9 +96,16 @@ pub(crate) fn decode(status: i32) -> (Exit, bool) {
     }
 }
 
-/// The last lines of a stderr, as text.
-pub(crate) fn last_lines(tail: &[u8], count: usize) -> String {
-    let text = String::from_utf8_lossy(tail);
+/// The end of a stderr as text, without the part of a word that it begins with where more than `kept` bytes
+/// came: that may be part of a secret.
+pub(crate) fn whole_words(tail: &[u8], kept: usize) -> Cow<'_, str> {
+    let cut = tail.len() >= kept;
+    let begin = tail.iter().position(u8::is_ascii_whitespace).filter(|_| cut).unwrap_or(0);
+    String::from_utf8_lossy(&tail[begin..])
+}
+
+/// The last lines of a text.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let text = text.trim_end();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
@@ -138,6 +146,9 @@ mod tests {
         assert_eq!(decode(9), (Exit::Signal(9), false));
         assert_eq!(decode(11 | 0x80), (Exit::Signal(11), true));
         assert_eq!(describe(Exit::Signal(9)), "signal 9 (SIGKILL)");
-        assert_eq!(last_lines(b"a\nb\nc\n\n", 2), "b\nc");
+        assert_eq!(last_lines("a\nb\nc\n\n", 2), "b\nc");
+        assert_eq!(whole_words(b"ret end", 8), "ret end");
+        assert_eq!(whole_words(b"cret end", 8), " end");
+        assert_eq!(whole_words(b"wordword", 8), "wordword");
     }
 }

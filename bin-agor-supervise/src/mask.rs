@@ -199,6 +199,14 @@ fn one(word: &str, out: &mut String) -> bool {
 }
 
 fn pem(text: &str) -> String {
+    // Of one whose beginning is not there any more.
+    if let Some(end) = text.find("-----END ")
+        && text[end..].lines().next().is_some_and(|line| line.contains("PRIVATE KEY-----"))
+        && text.find("-----BEGIN ").is_none_or(|begin| begin > end)
+    {
+        let line = text[end..].find('\n').map_or(text.len(), |at| end + at);
+        return format!("{STARS}{}", pem(&text[line..]));
+    }
     let Some(start) = text.find("-----BEGIN ").filter(|at| text[*at..].contains("PRIVATE KEY-----")) else {
         return text.to_owned();
     };
@@ -234,6 +242,8 @@ mod tests {
             ("time 12:30:45 ok", "time 12:30:45 ok"),
             ("task-12 and risk-averse-people-here", "task-12 and risk-averse-people-here"),
             ("-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nx", "***\nx"),
+            ("MII\n-----END RSA PRIVATE KEY-----\nx", "***\nx"),
+            ("a\n-----END CERTIFICATE-----\nx", "a\n-----END CERTIFICATE-----\nx"),
         ] {
             assert_eq!(mask.apply(text), expected);
         }

@@ -112,11 +112,12 @@ impl Manager {
         Manager { socket, watchdog }
     }
 
-    /// Tells it. A manager that does not listen is not waited for.
-    pub(crate) fn tell(&self, text: &str) {
-        if let Some((socket, address)) = &self.socket {
-            let _ = socket.send_to_addr(text.as_bytes(), address);
-        }
+    /// Tells it. A manager that does not listen is not waited for; false when it has too much to read just now,
+    /// and has to be told again.
+    pub(crate) fn tell(&self, text: &str) -> bool {
+        let Some((socket, address)) = &self.socket else { return true };
+        let told = socket.send_to_addr(text.as_bytes(), address);
+        !told.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 

@@ -4,7 +4,9 @@
 //! with splice(2), and looks at a tee(2) of them: for the last byte (so that a partial line is ended before
 //! the next incarnation writes), the last lines of stderr, the log files, and to know that something came.
 //! Back-pressure is the pipe's own: when the reader is slow the thread waits in splice(2), and the command
-//! in write(2).
+//! in write(2). A reader that is gone ends the stream. Any other failure of its output (a full disk) does
+//! not: the command could not be told what it would have been told, and it must not die of SIGPIPE. What
+//! cannot be passed on is lost, in whole lines, which is said once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee};
+
+use agor_common::output;
 
 use crate::clock;
 use crate::logs::Log;
@@ -92,6 +96,11 @@ impl Pump {
             at_line_start: true,
             torn: false,
             copies: false,
+            name,
+            failing: false,
+            skipping: false,
+            part: false,
+            unfinished: false,
         };
         Ok(Pump { sender, name, idle: Some((worker, receiver)), shared })
     }
@@ -133,8 +142,17 @@ struct Worker {
     at_line_start: bool,
     /// The last incarnation's last line has no end yet.
     torn: bool,
-    /// splice(2) does not do for this output (a file opened for append): read and write instead.
+    /// splice(2) does not do for this output (a file opened for append, a full disk): read and write instead.
     copies: bool,
+    name: &'static str,
+    /// The output failed, which has been said.
+    failing: bool,
+    /// The rest of a line of which something was lost is not passed on.
+    skipping: bool,
+    /// The output ends in the middle of a line.
+    part: bool,
+    /// That line was lost from there on, and has to be ended before the next.
+    unfinished: bool,
 }
 
 impl Worker {
@@ -169,10 +187,48 @@ impl Worker {
     /// onto it.
     fn end_line(&mut self) -> Result<(), Errno> {
         if std::mem::take(&mut self.torn) {
-            write_all(self.out.as_fd(), b"\n")?;
+            self.deliver(b"\n")?;
             if let Some(log) = &mut self.log {
                 log.write(b"\n");
             }
+        }
+        Ok(())
+    }
+
+    /// Writes to the output, from a line's beginning on where something was lost. Fails only when the
+    /// reader is gone.
+    fn deliver(&mut self, mut bytes: &[u8]) -> Result<(), Errno> {
+        if self.skipping {
+            let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(()) };
+            bytes = &bytes[end + 1..];
+            self.skipping = false;
+            self.unfinished = self.part;
+        }
+        if self.unfinished && !bytes.is_empty() {
+            let (written, result) = write_all(self.out.as_fd(), b"\n");
+            self.unfinished = written == 0;
+            if let Err(error) = result {
+                return self.lose(error, bytes);
+            }
+        }
+        let (written, result) = write_all(self.out.as_fd(), bytes);
+        if let Some(last) = bytes[..written].last() {
+            self.part = *last != b'\n';
+            self.failing = false;
+        }
+        result.or_else(|error| self.lose(error, &bytes[written..]))
+    }
+
+    /// These could not be written.
+    fn lose(&mut self, error: Errno, bytes: &[u8]) -> Result<(), Errno> {
+        if error == Errno::PIPE {
+            return Err(error);
+        }
+        self.skipping = bytes.last().is_some_and(|last| *last != b'\n');
+        self.unfinished = self.part;
+        if !std::mem::replace(&mut self.failing, true) {
+            let why = io::Error::from(error);
+            output::warning(crate::TOOL, &format!("write to {}: {why}: its lines are lost", self.name));
         }
         Ok(())
     }
@@ -188,18 +244,20 @@ impl Worker {
             match retry(|| splice(pipe, None, &self.out, None, count - moved, flags)) {
                 Ok(n) => moved += n,
                 Err(Errno::AGAIN) => wait_writable(self.out.as_fd()),
-                Err(Errno::INVAL) => {
+                Err(Errno::PIPE) => return Err(Errno::PIPE),
+                Err(_) => {
                     self.copies = true;
+                    // What left the pipe before this was not looked at yet.
+                    self.part = moved > 0 || !self.at_line_start;
                     let mut buffer = vec![0; count - moved];
                     let mut rest = &mut buffer[..];
                     while !rest.is_empty() {
                         let n = retry(|| rustix::io::read(pipe, &mut *rest))?;
                         rest = &mut rest[n..];
                     }
-                    write_all(self.out.as_fd(), &buffer)?;
+                    self.deliver(&buffer)?;
                     moved = count;
                 }
-                Err(error) => return Err(error),
             }
         }
         self.observe(count)?;
@@ -250,7 +308,7 @@ impl Worker {
         if count > 0 {
             self.end_line()?;
         }
-        write_all(self.out.as_fd(), &buffer[..count])?;
+        self.deliver(&buffer[..count])?;
         self.remember(&buffer[..count]);
         if let Some(log) = &mut self.log {
             log.write(&buffer[..count]);
@@ -275,14 +333,53 @@ fn wait_writable(fd: BorrowedFd<'_>) {
     let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
 }
 
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(fd, bytes) {
-            Ok(n) => bytes = &bytes[n..],
+/// Writes all of it; how much was written, and what went wrong with the rest.
+fn write_all(fd: BorrowedFd<'_>, bytes: &[u8]) -> (usize, Result<(), Errno>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match rustix::io::write(fd, &bytes[written..]) {
+            Ok(n) => written += n,
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => wait_writable(fd),
-            Err(error) => return Err(error),
+            Err(error) => return (written, Err(error)),
         }
     }
-    Ok(())
+    (written, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was lost is lost in whole lines, and what comes after it begins on a line of its own.
+    #[test]
+    fn a_disk_that_was_full_gets_whole_lines_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let open = |path: &std::path::Path| -> OwnedFd {
+            std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap().into()
+        };
+        let wake = open(std::path::Path::new("/dev/null"));
+        let pump = Pump::new("stdout", open(&path), 1, None, wake).unwrap();
+        let (mut worker, _) = pump.idle.unwrap();
+        worker.deliver(b"one\ntw").unwrap();
+        worker.out = open(std::path::Path::new("/dev/full"));
+        worker.deliver(b"o\nthree\nfo").unwrap();
+        assert!(worker.failing);
+        worker.deliver(b"ur, still").unwrap();
+        worker.out = open(&path);
+        worker.deliver(b" four\nfive\n").unwrap();
+        worker.deliver(b"six").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntw\nfive\nsix");
+        assert!(!worker.failing);
+        worker.out = open(std::path::Path::new("/dev/full"));
+        worker.deliver(b"\nseven\n").unwrap();
+        worker.out = open(&path);
+        worker.deliver(b"eight\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntw\nfive\nsix\neight\n");
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        drop(read);
+        worker.out = write;
+        assert_eq!(worker.deliver(b"nine\n"), Err(Errno::PIPE));
+    }
 }

@@ -31,7 +31,7 @@ complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l max-attem
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l backoff-base -d 'Delay before the first restart, doubled for each further one [default: 1s]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l backoff-cap -d 'No delay is longer than this [default: 30s]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l jitter -d 'Spread each delay evenly over delay x (1 - FRACTION) to delay x (1 + FRACTION), 0 to 1 [default: 0]' -r
-complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l jitter-seed -d 'Seed of the jitter, to repeat a schedule [default: random]' -r
+complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l jitter-seed -d 'Seed of the jitter, to repeat a schedule, which explain then shows [default: random]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l stable-after -d 'A run this long sets the count of attempts back, when it is reached [default: 300s]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -l restart -d 'Which exits are answered with a restart [default: on-failure]' -r -f -a "on-failure\t'Exits that are not a success'
 always\t'Every exit'
@@ -103,7 +103,7 @@ complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l backoff-base -d 'Delay before the first restart, doubled for each further one [default: 1s]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l backoff-cap -d 'No delay is longer than this [default: 30s]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l jitter -d 'Spread each delay evenly over delay x (1 - FRACTION) to delay x (1 + FRACTION), 0 to 1 [default: 0]' -r
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l jitter-seed -d 'Seed of the jitter, to repeat a schedule [default: random]' -r
+complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l jitter-seed -d 'Seed of the jitter, to repeat a schedule, which explain then shows [default: random]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l stable-after -d 'A run this long sets the count of attempts back, when it is reached [default: 300s]' -r
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l restart -d 'Which exits are answered with a restart [default: on-failure]' -r -f -a "on-failure\t'Exits that are not a success'
 always\t'Every exit'

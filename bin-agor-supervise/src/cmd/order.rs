@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use agor_common::output::Out;
+use agor_common::process::Identity;
 use agor_common::sessions::{Health, Supervised, SupervisorState};
 use agor_common::{Exit, text};
 use rustix::fs::{Mode, OFlags};
@@ -26,6 +27,8 @@ struct Order<'a> {
     until: Moment,
     timeout: Duration,
     id: String,
+    /// Whom it is for.
+    supervisor: Identity,
 }
 
 impl<'a> Order<'a> {
@@ -44,14 +47,16 @@ impl<'a> Order<'a> {
         }
         let watch = Watch::new(&place.dir)?;
         let id = format!("#{:016x}", fastrand::u64(..));
-        let mut order = Order { name, verb, place, watch, until: clock::now() + timeout, timeout, id };
-        let line = format!("{line} {}\n", order.id);
-        order.write(&line, run.supervisor.pid)?;
-        let incarnation = order.answer(run.supervisor.pid)?;
+        let until = clock::now() + timeout;
+        let mut order = Order { name, verb, place, watch, until, timeout, id, supervisor: run.supervisor };
+        // It begins with an end of line: somebody else's order may have none.
+        let line = format!("\n{line} {}\n", order.id);
+        order.write(&line)?;
+        let incarnation = order.answer()?;
         Ok((order, incarnation))
     }
 
-    fn write(&mut self, line: &str, supervisor: i32) -> Result<(), SuperviseError> {
+    fn write(&mut self, line: &str) -> Result<(), SuperviseError> {
         let path = self.place.control();
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         loop {
@@ -62,8 +67,8 @@ impl<'a> Order<'a> {
                 // It has only just been started, or is about to end, or has many orders to read.
                 Err(Errno::NOENT | Errno::NXIO | Errno::AGAIN) => {
                     let soon = clock::now() + Duration::from_millis(20);
-                    self.check(supervisor)?;
-                    self.watch.wait(Some(supervisor), Some(soon.min(self.until)));
+                    self.check()?;
+                    self.watch.wait(Some(self.supervisor.pid), Some(soon.min(self.until)));
                 }
                 Err(error) => return Err(SuperviseError::Place { path, source: error.into() }),
             }
@@ -71,8 +76,8 @@ impl<'a> Order<'a> {
     }
 
     /// Whether there is still somebody, and time.
-    fn check(&self, supervisor: i32) -> Result<(), SuperviseError> {
-        if agor_common::process::start_time(supervisor).is_none() {
+    fn check(&self) -> Result<(), SuperviseError> {
+        if !self.supervisor.is_alive() {
             let why = find::run(self.name).map_or("its supervisor is gone".into(), |run| super::words(&run));
             return Err(SuperviseError::NotRunning { name: self.name.into(), why });
         }
@@ -90,7 +95,7 @@ impl<'a> Order<'a> {
         }
     }
 
-    fn answer(&mut self, supervisor: i32) -> Result<u64, SuperviseError> {
+    fn answer(&mut self) -> Result<u64, SuperviseError> {
         loop {
             let state: Option<State> = self.place.read();
             let answer =
@@ -105,12 +110,10 @@ impl<'a> Order<'a> {
                     };
                 }
                 // A stop is answered by the end itself, too.
-                None if self.verb == "stop" && agor_common::process::start_time(supervisor).is_none() => {
-                    return Ok(0);
-                }
-                None => self.check(supervisor)?,
+                None if self.verb == "stop" && !self.supervisor.is_alive() => return Ok(0),
+                None => self.check()?,
             }
-            self.watch.wait(Some(supervisor), Some(self.until));
+            self.watch.wait(Some(self.supervisor.pid), Some(self.until));
         }
     }
 
@@ -118,11 +121,11 @@ impl<'a> Order<'a> {
     fn until(
         &mut self,
         wanted: &str,
-        done: impl Fn(&Supervised) -> Option<Result<(), String>>,
+        done: impl Fn(&Supervised, &Identity) -> Option<Result<(), String>>,
     ) -> Result<Supervised, SuperviseError> {
         loop {
             let run = find::run(self.name)?;
-            match done(&run) {
+            match done(&run, &self.supervisor) {
                 Some(Ok(())) => return Ok(run),
                 Some(Err(why)) => {
                     return Err(SuperviseError::Never {
@@ -132,7 +135,7 @@ impl<'a> Order<'a> {
                     });
                 }
                 None if clock::now() >= self.until => return Err(self.late(wanted)),
-                None => self.watch.wait(Some(run.supervisor.pid), Some(self.until)),
+                None => self.watch.wait(Some(self.supervisor.pid), Some(self.until)),
             }
         }
     }
@@ -162,12 +165,14 @@ pub(super) fn restart(args: &OrderArgs) -> Result<Exit, SuperviseError> {
     if args.no_wait {
         return say(None, &args.name, "restarting", args.json);
     }
-    let run = order.until("restarted", |run| {
+    let run = order.until("restarted", |run, _| {
         let gone = run.supervisor_state() != SupervisorState::Alive;
-        if run.incarnation > before && run.health == Health::Healthy && !gone {
+        let anew = run.incarnation > before;
+        // One that has ended with success already was up.
+        if anew && (run.is_healthy() || run.health == Health::Stopped) {
             return Some(Ok(()));
         }
-        let over = gone || (run.incarnation > before && matches!(run.health, Health::Failed { .. }));
+        let over = gone || (anew && matches!(run.health, Health::Failed { .. }));
         over.then(|| Err(super::words(run)))
     })?;
     let pid = run.child.as_ref().map_or(String::new(), |child| format!(", pid {}", child.pid));
@@ -180,9 +185,8 @@ pub(super) fn stop(args: &OrderArgs) -> Result<Exit, SuperviseError> {
     if args.no_wait {
         return say(None, &args.name, "stopping", args.json);
     }
-    let run = order.until("stopped", |run| {
-        (agor_common::process::start_time(run.supervisor.pid) != Some(run.supervisor.start)).then_some(Ok(()))
-    })?;
+    // By the time that is seen another supervisor may have the name.
+    let run = order.until("stopped", |_, supervisor| (!supervisor.is_alive()).then_some(Ok(())))?;
     say(Some(&run), &args.name, "stopped", args.json)
 }
 

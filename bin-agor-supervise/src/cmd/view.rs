@@ -32,7 +32,9 @@ pub(crate) fn words(run: &Supervised) -> String {
             let of = if max_attempts == 0 { String::new() } else { format!(" of {max_attempts}") };
             let left = next_retry_ms - now;
             let next = if left > 0 { format!("next in {}", time::human(span(left))) } else { "now".into() };
-            if attempt == 0 && run.incarnation <= 1 {
+            if run.reason.as_deref() == Some("stopping") {
+                "restarting (stopping)".into()
+            } else if attempt == 0 && run.incarnation <= 1 {
                 "restarting (first start)".into()
             } else if attempt == 0 {
                 "restarting (now)".into()

@@ -7,7 +7,8 @@ use agor_common::process::Identity;
 use agor_common::sessions::IncarnationEnd;
 use agor_common::{output, telemetry, time};
 
-use super::{Child, Engine, LAST_WORDS, PendingExit};
+use super::setup::TAIL;
+use super::{Child, Engine, KEEPER, LAST_WORDS, PendingExit};
 use crate::clock;
 use crate::command;
 use crate::keeper::launch;
@@ -110,7 +111,7 @@ impl Engine {
             ..IncarnationEnd::default()
         };
         self.note(Note::Ended { incarnation: self.run.incarnation, end: Box::new(end) });
-        self.event(Event::Exited(exit, Manner::Plain), clock::now());
+        self.never_started = Some(exit);
     }
 
     /// What the keeper reports.
@@ -118,6 +119,7 @@ impl Engine {
         match report {
             Report::Started(pid) => self.started(pid),
             Report::NotStarted { errno, exec } => {
+                self.keeper_due = None;
                 self.note_start(self.state.failures, None);
                 let program = self.config.command[0].to_string_lossy().into_owned();
                 if exec && !command::is_passing(errno) {
@@ -135,6 +137,7 @@ impl Engine {
                 }
             }
             Report::Exited { ended, at_ns, stuck } => {
+                self.keeper_due = None;
                 let at = Duration::from_nanos(at_ns.unsigned_abs());
                 let pending = PendingExit { ended, at, stuck, until: at + LAST_WORDS };
                 self.pending_exit = Some(pending);
@@ -202,7 +205,8 @@ impl Engine {
             listener.read();
         }
         let tail = self.err.as_ref().map(|pump| pump.shared.take_tail()).unwrap_or_default();
-        let words = self.mask.apply(&command::last_lines(&tail, 10));
+        // Masked as a whole: half of a secret would not be known for one.
+        let words = command::last_lines(&self.mask.apply(command::whole_words(&tail, TAIL).as_ref()), 10);
         let manner = self.manner(exit, had_terminal);
         let ending = match self.state.phase {
             Phase::Ending { cause, .. } => Some(cause),
@@ -290,25 +294,34 @@ impl Engine {
         if closed { Manner::OutputClosed } else { Manner::Plain }
     }
 
-    /// The keeper is gone: everything that it kept is now our own child, or dead.
-    pub(super) fn keeper_lost(&mut self) {
-        let Some(keeper) = self.keeper.take() else { return };
-        let spare = |pid: i32| pid != keeper.pid && self.hooks.is_running(pid);
+    /// The keeper has not said what became of a kill. It waits for an execve(2) that does not end (on a dead
+    /// network file system, or in a process that was stopped), and the rest is up to us.
+    pub(super) fn give_keeper_up(&mut self) {
+        self.keeper_lost("the keeper did not answer");
+    }
+
+    /// The keeper is gone, or has to go: everything that it kept is then our own child, or dead.
+    pub(super) fn keeper_lost(&mut self, why: &str) {
+        if self.keeper.take().is_none() {
+            return;
+        }
+        self.keeper_due = None;
+        let spare = |pid: i32| self.hooks.is_running(pid);
         let left = launch::end_orphans(&self.plan.isolation, spare, Duration::from_secs(5));
         let was_running = self.child.is_some();
         let was_asked = matches!(self.state.phase, Phase::Starting { .. } | Phase::Ending { .. });
         if self.pending_exit.is_some() || !(was_running || was_asked) {
             return;
         }
-        output::warning(crate::TOOL, &format!("{}: the keeper was killed", self.config.name));
+        output::warning(crate::TOOL, &format!("{}: {why}", self.config.name));
         if was_running {
             let ended = Ended { status: libc::SIGKILL, ..Ended::default() };
             let left = i64::try_from(left).unwrap_or(0);
             let now = clock::now();
             self.pending_exit = Some(PendingExit { ended, at: now, stuck: left, until: now });
             self.finish_exit();
-        } else if self.pending_spawn.is_none() {
-            self.ended_without_start(Exit::NoFork, "the keeper was killed", "not started");
+        } else if self.pending_spawn.is_none() && self.never_started.is_none() {
+            self.ended_without_start(Exit::NoFork, why, "not started");
         }
     }
 
@@ -316,7 +329,7 @@ impl Engine {
     pub(super) fn signal_to_end(&mut self, signal: u8) {
         if self.pending_spawn.take().is_some() {
             // It waits for the last one's output: there is nothing to signal, and it is not started any more.
-            self.event(Event::Exited(Exit::NoFork, Manner::Plain), clock::now());
+            self.never_started = Some(Exit::NoFork);
             return;
         }
         self.signal_child(signal.into(), true);
@@ -332,21 +345,21 @@ impl Engine {
     /// SIGKILL for it and all its descendants.
     pub(super) fn kill(&mut self) {
         self.order_keeper(&Command::Kill);
+        self.keeper_due = Some(clock::now() + KEEPER);
     }
 
     fn order_keeper(&self, command: &Command) {
         if let Some(keeper) = &self.keeper {
             // One that is gone has ended everything.
             let _ = protocol::send_command(&keeper.socket, command, (None, None));
-            // Nor does one that somebody has stopped keep an order waiting. It is our child, not reaped yet.
-            if let Some(pid) = rustix::process::Pid::from_raw(keeper.pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
-            }
         }
     }
 
     /// SIGCHLD: the keeper, a hook, or an orphan of the keeper's.
     pub(super) fn reap(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            launch::go_on(keeper.pid);
+        }
         while let Peek::Ended(pid) = wait::peek(None) {
             let Ok(ended) = wait::reap(pid) else { return };
             if self.hooks.is_running(pid) {

@@ -7,6 +7,7 @@ use agor_common::{output, time};
 
 use super::Engine;
 use crate::clock;
+use crate::keeper::launch;
 use crate::rule::{Exit, Outcome};
 
 /// How long the databases may take.
@@ -19,12 +20,14 @@ impl Engine {
     pub(super) fn close(mut self) -> Status {
         let outcome = self.finished.unwrap_or(Outcome::Stopped { exit: None, killed: false });
         // What the command wrote and a slow reader has not taken yet is waited for: as long as it takes
-        // after an end of its own, for the grace period after a stop. Another signal ends the wait.
+        // after an end of its own, for the grace period after a stop. Another stop ends the wait.
         let asked = matches!(outcome, Outcome::Stopped { .. } | Outcome::Interrupted(_));
         let patience = asked.then(|| clock::now() + self.config.rule.stop_grace);
-        self.finished = None;
+        if !self.is_flushed() && self.dirty {
+            self.publish();
+        }
         while !self.is_flushed() && patience.is_none_or(|until| clock::now() < until) {
-            if self.was_signalled() {
+            if self.was_stopped() {
                 break;
             }
             self.wait_for_pumps(patience);
@@ -41,6 +44,9 @@ impl Engine {
         while (!self.hooks.is_idle() || keeper.is_some_and(is_running)) && clock::now() < until {
             self.hooks.go_on(clock::now());
             self.wait_for_signals(until);
+            if let Some(pid) = keeper {
+                launch::go_on(pid);
+            }
         }
         self.hooks.abandon();
         self.reap();
@@ -60,16 +66,26 @@ impl Engine {
         [&self.out, &self.err].into_iter().flatten().all(|pump| pump.shared.is_idle())
     }
 
-    fn was_signalled(&mut self) -> bool {
+    /// Whether it was asked, by a signal or an order, not to wait any more.
+    fn was_stopped(&mut self) -> bool {
         let mut again = false;
         while let Some(signal) = crate::sys::signals::next(&self.signals) {
             again |= matches!(signal.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
         }
-        again
+        self.reap();
+        self.take_orders();
+        if self.dirty {
+            self.publish();
+        }
+        again || std::mem::take(&mut self.hurry)
     }
 
     fn wait_for_pumps(&mut self, until: Option<Duration>) {
-        poll(&[&self.signals, &self.wake], until);
+        let control = self.control.as_ref();
+        poll(
+            &[Some(&self.signals), Some(&self.wake), control].into_iter().flatten().collect::<Vec<_>>(),
+            until,
+        );
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.wake, &mut count);
     }

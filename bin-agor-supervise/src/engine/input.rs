@@ -75,6 +75,10 @@ impl Engine {
     /// in the background: the shell that started us must see its job stopped, so we stop too. SIGCONT, by
     /// `fg` or `bg`, makes both go on.
     pub(super) fn suspended(&mut self, signal: i32) {
+        if signal != 0 && matches!(self.state.phase, Phase::Ending { .. }) {
+            // It has been asked to end, and can do so only while it goes on.
+            return self.signal_child(libc::SIGCONT, true);
+        }
         self.run.reason = (signal != 0).then(|| "suspended".to_owned());
         self.dirty = true;
         let by_terminal = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
@@ -137,11 +141,15 @@ impl Engine {
         match (verb, words) {
             ("restart", []) if stopping => return Err("it is being stopped".into()),
             ("restart", []) => self.event(Event::Restart, now),
-            ("stop", []) => self.event(Event::Stop(15), now),
+            ("stop", []) => {
+                // All that is left to stop then is the wait for a reader.
+                self.hurry = matches!(self.state.phase, Phase::Over(_));
+                self.event(Event::Stop(15), now);
+            }
             ("reset", []) => self.event(Event::Reset, now),
             ("kill", [signal]) => {
                 let signal = parse_signal(signal).ok_or_else(|| format!("no signal is named {signal}"))?;
-                if self.child.is_none() {
+                if self.child.is_none() || self.pending_exit.is_some() {
                     return Err("it is not running".into());
                 }
                 self.signal_child(signal, true);

@@ -30,7 +30,7 @@ use crate::place::{Answer, Place};
 use crate::protocol::{self, Received};
 use crate::pump::Pump;
 use crate::recorder::{Note, Recorder};
-use crate::rule::{Action, Event, Moment, Outcome, State};
+use crate::rule::{Action, Event, Exit, Manner, Moment, Outcome, State};
 use crate::sys::inherited;
 use crate::sys::wait::Ended;
 use crate::terminal::Terminal;
@@ -55,14 +55,21 @@ pub(crate) struct Engine {
     state: State,
     plan: Plan,
     keeper: Option<Link>,
+    /// When the keeper must have said what became of a kill.
+    keeper_due: Option<Moment>,
     place: Option<Place>,
     run: Supervised,
     child: Option<Child>,
     pending_spawn: Option<u32>,
     pending_exit: Option<PendingExit>,
+    /// A start came to nothing. It may be part of a step of the rule, so it is the next step and not one
+    /// within that.
+    never_started: Option<Exit>,
     /// What went wrong with the incarnation that is just over.
     failure: Option<String>,
     finished: Option<Outcome>,
+    /// A stop came after the end.
+    hurry: bool,
     signals: OwnedFd,
     wake: OwnedFd,
     control: Option<OwnedFd>,
@@ -71,6 +78,7 @@ pub(crate) struct Engine {
     listener: Option<Listener>,
     manager: Manager,
     manager_due: Option<Moment>,
+    manager_again: Option<Moment>,
     told_ready: bool,
     stopping_told: bool,
     liveness: Liveness,
@@ -176,16 +184,25 @@ impl Engine {
         {
             self.finish_exit();
         }
+        if let Some(exit) = self.never_started.take() {
+            self.event(Event::Exited(exit, Manner::Plain), now);
+        }
         if self.pending_spawn.is_some() {
             self.try_spawn();
         }
         if self.state.deadline(&self.config.rule).is_some_and(|due| now >= due) {
             self.event(Event::Tick, now);
         }
+        if self.keeper_due.is_some_and(|due| now >= due) {
+            self.give_keeper_up();
+        }
         self.look_after(now, woken);
         if self.manager_due.is_some_and(|due| now >= due) {
             self.manager.tell("WATCHDOG=1");
             self.manager_due = self.manager.watchdog.map(|every| now + every);
+        }
+        if self.manager_again.is_some_and(|due| now >= due) {
+            self.tell_manager();
         }
         if !self.hooks.is_idle() {
             self.hooks.go_on(now);
@@ -195,9 +212,12 @@ impl Engine {
     fn deadline(&self) -> Option<Moment> {
         let hooks = self.hooks.deadline();
         [
+            self.never_started.map(|_| Moment::ZERO),
             self.state.deadline(&self.config.rule),
             self.liveness.deadline(),
             self.manager_due,
+            self.manager_again,
+            self.keeper_due,
             hooks,
             self.pending_exit.as_ref().map(|pending| pending.until),
         ]
@@ -235,7 +255,7 @@ impl Engine {
             match protocol::receive_report(&keeper.socket) {
                 Received::Report(report) => self.report(report),
                 Received::Nothing => return,
-                Received::Gone => self.keeper_lost(),
+                Received::Gone => self.keeper_lost("the keeper was killed"),
             }
         }
     }
@@ -251,6 +271,8 @@ struct Ready {
 
 /// How long the first start may keep us from everything else.
 const FIRST_START: Duration = Duration::from_millis(50);
+/// How long the keeper may take for a kill: longer than it waits itself before it calls a process stuck.
+const KEEPER: Duration = Duration::from_secs(8);
 /// How long the last words on stderr are waited for before a command is started again without them.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 

@@ -14,6 +14,9 @@ use crate::place;
 use crate::recorder::Note;
 use crate::rule::{Cause, Exit, Moment, Outcome, Phase};
 
+/// When our manager is told again what it could not take.
+const MANAGER: Duration = Duration::from_millis(100);
+
 /// An event, as a hook gets it.
 #[derive(Serialize)]
 struct Happened<'a> {
@@ -45,7 +48,7 @@ impl Engine {
         match self.state.phase {
             // Healthy is what is up, and not what is about to be.
             Phase::Idle | Phase::Starting { .. } => restarting(time::now_ms()),
-            Phase::Up { .. } | Phase::Ending { cause: Cause::Stop, .. } => Health::Healthy,
+            Phase::Up { .. } | Phase::Ending { cause: Cause::Stop, up: true, .. } => Health::Healthy,
             Phase::Ending { .. } => restarting(time::now_ms()),
             Phase::Backoff { until } => {
                 let left = until.saturating_sub(clock::now());
@@ -105,16 +108,23 @@ impl Engine {
         }
     }
 
-    fn tell_manager(&mut self) {
-        let status = format!("STATUS={}: {}", self.config.name, crate::cmd::words(&self.run));
-        if self.run.health == Health::Healthy && !std::mem::replace(&mut self.told_ready, true) {
-            self.manager.tell(&format!("READY=1\n{status}"));
-        } else {
-            self.manager.tell(&status);
-        }
+    /// What it should know by now, in one message. Where that cannot be sent it is sent a little later.
+    pub(super) fn tell_manager(&mut self) {
+        let mut message = format!("STATUS={}: {}", self.config.name, crate::cmd::words(&self.run));
+        let ready = !self.told_ready && self.run.health == Health::Healthy;
         let ending = matches!(self.state.phase, Phase::Ending { cause: Cause::Stop, .. } | Phase::Over(_));
-        if ending && !std::mem::replace(&mut self.stopping_told, true) {
-            self.manager.tell("STOPPING=1");
+        let stopping = !self.stopping_told && ending;
+        for (word, wanted) in [("READY=1", ready), ("STOPPING=1", stopping)] {
+            if wanted {
+                message = format!("{word}\n{message}");
+            }
+        }
+        if self.manager.tell(&message) {
+            self.told_ready |= ready;
+            self.stopping_told |= stopping;
+            self.manager_again = None;
+        } else {
+            self.manager_again = Some(clock::now() + MANAGER);
         }
     }
 

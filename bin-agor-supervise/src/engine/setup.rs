@@ -30,7 +30,7 @@ use crate::sys::{inherited, signals};
 use crate::terminal::Terminal;
 
 /// How much of stderr's end is kept for `last_error`.
-const TAIL: usize = 8 * 1024;
+pub(super) const TAIL: usize = 8 * 1024;
 
 /// Signals that the caller had ignored (nohup, a shell's background).
 pub(super) struct Ignored {
@@ -95,7 +95,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         argv: config.command.iter().map(command::c_string).collect::<Option<_>>().ok_or_else(nul)?,
         env: environment(&config, me.pid),
         mask: inherited,
-        pipe_ignored: inherited::sigpipe_ignored(),
+        ignored: inherited::ignored(),
         terminal: terminal.is_some(),
         listen_pid: listens(me.pid),
         isolation,
@@ -166,13 +166,16 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         config,
         plan,
         keeper,
+        keeper_due: None,
         place,
         run,
         child: None,
         pending_spawn: None,
         pending_exit: None,
+        never_started: None,
         failure: None,
         finished: None,
+        hurry: false,
         signals,
         wake,
         control: None,
@@ -181,6 +184,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         listener,
         manager_due: manager.watchdog.map(|every| clock::now() + every),
         manager,
+        manager_again: None,
         told_ready: false,
         stopping_told: false,
         liveness,

@@ -7,11 +7,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Isolation, Setup};
 use crate::cli::Isolate;
 use crate::error::SuperviseError;
 use crate::sys::fork;
+use crate::sys::inherited::Ignored;
 use crate::sys::signals::Mask;
 use crate::sys::spawn::Template;
 use crate::sys::wait;
@@ -26,8 +28,8 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<CString>,
     /// The mask that the caller had.
     pub(crate) mask: Mask,
-    /// Whether the caller ignored SIGPIPE.
-    pub(crate) pipe_ignored: bool,
+    /// What the caller ignored.
+    pub(crate) ignored: Ignored,
     /// Whether stdin is a terminal that can be lent.
     pub(crate) terminal: bool,
     /// Whether `LISTEN_PID` has to name the command.
@@ -52,7 +54,7 @@ impl Plan {
             candidates: self.candidates.clone(),
             argv: self.argv.clone(),
             mask: self.mask,
-            pipe_ignored: self.pipe_ignored,
+            ignored: self.ignored,
             terminal: self.terminal.then_some(0),
             listen_pid: self.listen_pid,
         };
@@ -100,6 +102,18 @@ impl Plan {
         match i32::from_ne_bytes(number) {
             pid if pid > 0 => Ok(Link { socket: ours, pid }),
             errno => Err(io::Error::from_raw_os_error(-errno)),
+        }
+    }
+}
+
+/// A keeper that somebody stopped could neither carry out an order nor note an end: it goes on at once.
+pub(crate) fn go_on(keeper: i32) {
+    while let Some(signal) = wait::stop_change(keeper) {
+        if signal != 0
+            && let Some(pid) = Pid::from_raw(keeper)
+        {
+            // It is our child and not reaped, or nothing would be known of it.
+            let _ = kill_process(pid, Signal::CONT);
         }
     }
 }
@@ -183,7 +197,7 @@ pub(crate) fn end_orphans(
             let _ = fs::write(dir.join("cgroup.kill"), "1");
         }
         for pid in mine {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = kill_process(pid, Signal::KILL);
             // Reaped as soon as it is gone; those that are not yet come again in the next round.
             let _ = wait::reap(pid.as_raw_nonzero().get());
         }

@@ -62,6 +62,8 @@ pub(crate) fn run(setup: Setup) -> u8 {
     if rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_err() {
         return 71;
     }
+    // Somebody may have stopped it when the supervisor dies: then that is what makes it go on and see it.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
     kill::close_others(&setup);
     let Ok(signals) = signals::descriptor() else { return 71 };
     let mut keeper = Keeper { setup, stack: Stack::new(), child: None, draining: None };

@@ -15,7 +15,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) type Moment = Duration;
 
 /// Which exits are answered with a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Policy {
     /// Exits that are not a success
@@ -142,6 +142,8 @@ pub(crate) enum Phase {
         kill_at: Moment,
         /// It has been used.
         killed: bool,
+        /// It was up.
+        up: bool,
     },
     /// Waiting to start again.
     Backoff {
@@ -293,7 +295,8 @@ impl State {
     }
 
     fn end(&mut self, rule: &Rule, cause: Cause, now: Moment, signal: u8, actions: &mut Vec<Action>) {
-        self.phase = Phase::Ending { cause, kill_at: now.saturating_add(rule.stop_grace), killed: false };
+        let up = matches!(self.phase, Phase::Up { .. });
+        self.phase = Phase::Ending { cause, kill_at: now.saturating_add(rule.stop_grace), killed: false, up };
         actions.push(Action::Signal(signal));
     }
 

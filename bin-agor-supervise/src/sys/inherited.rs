@@ -1,16 +1,19 @@
-//! What the caller handed over before Rust's runtime changed it.
+//! What the caller handed over, before Rust's runtime and we ourselves change it.
 //!
 //! The runtime sets SIGPIPE to ignored before `main`; the child must get what we got. A constructor that
-//! runs before the runtime looks at it first.
+//! runs before the runtime looks at it first. SIGCHLD has to be the default here: where it is ignored the
+//! kernel reaps children itself, and tells nobody how they ended.
 
 #![expect(unsafe_code, reason = "sigaction(2), and a constructor in .init_array")]
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+static CHILD_IGNORED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn look() {
     PIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Relaxed);
+    CHILD_IGNORED.store(is_ignored(libc::SIGCHLD), Relaxed);
 }
 
 // SAFETY: the section holds pointers to functions of this type, called once before `main`; `look` needs
@@ -19,9 +22,27 @@ extern "C" fn look() {
 #[used]
 static LOOK: extern "C" fn() = look;
 
-/// Whether SIGPIPE was ignored when this program was executed.
-pub(crate) fn sigpipe_ignored() -> bool {
-    PIPE_IGNORED.load(Relaxed)
+/// Of SIGPIPE and SIGCHLD, what was ignored when this program was executed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ignored {
+    /// SIGPIPE.
+    pub(crate) pipe: bool,
+    /// SIGCHLD.
+    pub(crate) child: bool,
+}
+
+/// What the caller ignored; the command gets the same.
+pub(crate) fn ignored() -> Ignored {
+    Ignored { pipe: PIPE_IGNORED.load(Relaxed), child: CHILD_IGNORED.load(Relaxed) }
+}
+
+/// From here on the ends of our children are ours to hear of.
+pub(crate) fn hear_of_children() {
+    // SAFETY: an all-zero sigaction is the default disposition with an empty mask.
+    unsafe {
+        let action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
+    }
 }
 
 /// Whether `signal` is ignored now.

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
+use super::inherited::Ignored;
 use super::signals::Mask;
 
 /// What stays the same for every incarnation.
@@ -18,8 +19,8 @@ pub(crate) struct Template {
     pub(crate) argv: Vec<CString>,
     /// The mask that the caller had.
     pub(crate) mask: Mask,
-    /// Whether the caller ignored SIGPIPE.
-    pub(crate) pipe_ignored: bool,
+    /// What the caller ignored.
+    pub(crate) ignored: Ignored,
     /// The terminal to take over, when the command is to be in its foreground.
     pub(crate) terminal: Option<RawFd>,
     /// Whether `LISTEN_PID` is to name the child (sd_listen_fds(3)).
@@ -58,7 +59,7 @@ struct Shared {
     envp: Vec<*const c_char>,
     listen: Option<*mut u8>,
     mask: libc::sigset_t,
-    pipe_ignored: bool,
+    ignored: Ignored,
     terminal: Option<RawFd>,
     stdout: Option<RawFd>,
     stderr: Option<RawFd>,
@@ -101,7 +102,7 @@ pub(crate) fn spawn(template: &Template, once: &Once, stack: &mut Stack) -> Resu
         envp,
         listen,
         mask: template.mask.0,
-        pipe_ignored: template.pipe_ignored,
+        ignored: template.ignored,
         terminal: template.terminal.filter(|_| once.foreground),
         stdout: once.stdout,
         stderr: once.stderr,
@@ -171,8 +172,11 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
             write_pid(buffer.add(LISTEN.len()), libc::getpid());
         }
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = if shared.pipe_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
-        libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut());
+        for (signal, ignored) in [(libc::SIGPIPE, shared.ignored.pipe), (libc::SIGCHLD, shared.ignored.child)]
+        {
+            action.sa_sigaction = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const shared.mask, std::ptr::null_mut());
         let mut worst = libc::ENOENT;
         for candidate in &shared.candidates {

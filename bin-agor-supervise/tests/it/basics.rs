@@ -184,6 +184,29 @@ fn explain_adds_up() {
     assert_eq!(plan["failed_after_s"], 31.0);
     let endless = text(&world.run(&["explain", "--max-attempts", "0"]).stdout);
     assert!(endless.contains("every 30 s; never given up"), "{endless}");
+    let never = world.json(&["explain", "--json", "--restart", "never"]);
+    assert_eq!((&never["restart"], never["failed_after_s"].as_f64()), (&"never".into(), Some(0.0)));
+    assert_eq!(never["attempts"].as_array().unwrap().len(), 0);
+    let long = text(&world.run(&["explain", "--max-attempts", "4000000000"]).stdout);
+    assert!(long.contains("and 3999900000 more, every 30 s"), "{long:.300}");
+    assert!(long.contains("failed 119999999881 s after the first crash"), "{long:.300}");
+    // The jitter of a seed is the one that the supervisor of that seed has.
+    let seed = ["--backoff-base", "0.01", "--jitter", "1", "--jitter-seed", "7", "--max-attempts", "3"];
+    let mut explain = vec!["explain", "--json"];
+    explain.extend(seed);
+    let attempts = world.json(&explain)["attempts"].clone();
+    let expected: Vec<_> = attempts.as_array().unwrap().iter().map(|step| step["delay_s"].clone()).collect();
+    let mut run = vec!["--on-event", "cat >> events"];
+    run.extend(seed);
+    run.extend(["--", "false"]);
+    world.run(&run);
+    let events = std::fs::read_to_string(world.path("events")).unwrap();
+    let delays: Vec<serde_json::Value> = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["delay_s"].clone())
+        .filter(|delay| !delay.is_null())
+        .collect();
+    assert_eq!(delays, expected);
 }
 
 #[test]

@@ -33,6 +33,39 @@ fn restart_and_stop() {
 }
 
 #[test]
+fn a_restart_of_what_then_ends_with_success_is_a_restart() {
+    let world = World::new();
+    let script = "echo $AGOR_INCARNATION; [ $AGOR_INCARNATION = 1 ] && exec sleep 1000; exit 0";
+    // Never seen healthy, since it never says so.
+    let mut supervisor = world.start(&["--name", "a", "--ready", "notify", "--", "sh", "-c", script]);
+    assert_eq!(supervisor.line(), "1");
+    let output = world.run(&["restart", "a"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "a: restarted\n");
+    assert_eq!(supervisor.wait().code(), Some(0));
+}
+
+/// By the time that a stop is seen to be done somebody may have started the next supervisor of the name.
+#[test]
+fn a_stop_is_of_the_supervisor_that_it_was_for() {
+    let world = World::new();
+    let binary = env!("CARGO_BIN_EXE_agor-supervise");
+    let script = format!("while [ ! -e over ]; do {binary} --name a -- sleep 1000; done");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).current_dir(world.dir.path()).env("AGOR_DATA_DIR", world.path("data"));
+    let mut shell = shell.stdin(std::process::Stdio::null()).spawn().unwrap();
+    for _ in 0..10 {
+        world.wait_for("a", "healthy");
+        let output = world.run(&["stop", "a", "--timeout", "10s"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    world.wait_for("a", "healthy");
+    std::fs::write(world.path("over"), "").unwrap();
+    assert_eq!(world.run(&["stop", "a"]).status.code(), Some(0));
+    shell.wait().unwrap();
+}
+
+#[test]
 fn restart_leaves_backoff_at_once_and_only_once() {
     let world = World::new();
     let script = "echo $AGOR_INCARNATION; [ $AGOR_INCARNATION -gt 1 ] && exec sleep 1000; exit 1";
@@ -207,6 +240,10 @@ fn orders_by_hand_and_nonsense() {
     std::fs::write(&fifo, "x".repeat(4000)).unwrap();
     std::fs::write(&fifo, "\nrestart\n").unwrap();
     assert_eq!(supervisor.line(), "2");
+    // An order without an end does not spoil the next one.
+    std::fs::write(&fifo, "kill").unwrap();
+    let output = world.run(&["reset", "o"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     supervisor.stop();
 }
 

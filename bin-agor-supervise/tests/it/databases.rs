@@ -170,7 +170,7 @@ fn heartbeats_are_sent_for_it_and_count_against_a_stall() {
         "--agent",
         "a2",
         "--stall-after",
-        "0.5",
+        "2",
         "--backoff-base",
         "0.01",
         "--",
@@ -188,7 +188,7 @@ fn heartbeats_are_sent_for_it_and_count_against_a_stall() {
                 .map_err(|error| agor_common::db::DbError::from_sqlite(std::path::Path::new(""), error))
         })
         .unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(std::time::Duration::from_millis(300));
     }
     assert_eq!(world.status("a2")["incarnation"], 1);
     assert_eq!(supervisor.line(), "up", "without them it is started anew");

@@ -25,6 +25,22 @@ fn ready_is_when_it_says_so() {
 }
 
 #[test]
+fn one_that_never_was_ready_is_not_healthy_while_it_is_stopped() {
+    let world = World::new();
+    let script = "trap '' TERM; echo up; while :; do sleep 0.01; done";
+    let args = ["--name", "r", "--ready", "notify", "--stop-grace", "1000", "--", "sh", "-c", script];
+    let mut supervisor = world.start(&args);
+    assert_eq!(supervisor.line(), "up");
+    supervisor.signal(rustix::process::Signal::TERM);
+    until("it is being stopped", || world.status("r")["reason"] == "stopping");
+    let output = world.run(&["status", "r"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).starts_with("r: restarting (stopping)"), "{}", text(&output.stdout));
+    supervisor.signal(rustix::process::Signal::TERM);
+    assert_eq!(supervisor.wait().code(), Some(137));
+}
+
+#[test]
 fn not_ready_in_time_is_a_failure() {
     let world = World::new();
     let output = world.run(&[
@@ -171,6 +187,29 @@ fn our_own_manager_is_told() {
     supervisor.signal(rustix::process::Signal::TERM);
     listen("STOPPING=1");
     supervisor.wait();
+}
+
+#[test]
+fn a_manager_that_has_much_to_read_is_told_again() {
+    let world = World::new();
+    let path = world.path("manager");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(crate::support::HANG)).unwrap();
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"X=1", &path).is_ok() {}
+    let mut command = world.command(&["--name", "m", "--", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut supervisor = world.spawn(command.env("NOTIFY_SOCKET", &path));
+    assert_eq!(supervisor.line(), "up");
+    world.wait_for("m", "healthy");
+    let mut buffer = [0; 1024];
+    loop {
+        let n = manager.recv(&mut buffer).unwrap();
+        if text(&buffer[..n]).contains("READY=1\nSTATUS=m: healthy") {
+            break;
+        }
+    }
+    supervisor.stop();
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod basics;
 mod clocks;
 mod control;
 mod databases;
+mod hindered;
 mod limits;
 mod liveness;
 mod processes;

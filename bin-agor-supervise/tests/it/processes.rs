@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{World, is_running, kill, marked, skip, text, until};
+use crate::support::{World, children_of, is_running, kill, marked, skip, text, until};
 use rustix::process::Signal;
 
 /// A command that leaves a helper, a daemon (setsid) and a double-forked daemon behind. `mark` is in their
@@ -171,11 +171,6 @@ fn world_of(pid: i32) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-fn children_of(pid: i32) -> Vec<i32> {
-    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-}
-
 #[test]
 fn orphans_are_reaped_and_the_status_is_the_commands() {
     let world = World::new();
@@ -264,29 +259,10 @@ fn listening_sockets_are_passed_on() {
 
 #[test]
 fn no_process_to_be_had_is_an_attempt() {
-    if rustix::process::geteuid().is_root()
-        && std::process::Command::new("setpriv").arg("--help").output().is_err()
-    {
-        return skip("RLIMIT_NPROC does not bind root, and there is no setpriv");
-    }
     let world = World::new();
-    let script = format!(
-        "ulimit -u 1; exec {} --name e --backoff-base 0.01 --max-attempts 2 -- true",
-        env!("CARGO_BIN_EXE_agor-supervise")
-    );
-    let mut command = if rustix::process::geteuid().is_root() {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(world.dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-        let mut command = std::process::Command::new("setpriv");
-        command.args(["--reuid", "64123", "--regid", "64123", "--clear-groups", "bash", "-c", &script]);
-        command
-    } else {
-        let mut command = std::process::Command::new("bash");
-        command.args(["-c", &script]);
-        command
-    };
-    let output =
-        command.env("AGOR_DATA_DIR", world.path("data")).env("HOME", world.dir.path()).output().unwrap();
+    let args = "--name e --backoff-base 0.01 --max-attempts 2 -- true";
+    let Some(mut command) = world.without_processes(args) else { return };
+    let output = command.output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(125), "{said}");
     assert!(said.contains("Resource temporarily unavailable"), "{said}");

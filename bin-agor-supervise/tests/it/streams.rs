@@ -109,6 +109,25 @@ fn a_reader_that_is_gone_is_a_clean_end() {
     }
 }
 
+/// A full disk below our own output is no reason for the command to die.
+#[test]
+fn an_output_that_cannot_be_written_ends_nothing() {
+    let world = World::new();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let args = ["--restart", "never", "--stderr", "capture", "--", "sh", "-c"];
+    let mut command = world.command(&args);
+    let output = command.args(["for i in 1 2 3; do echo $i >&2 || exit 9; done; echo done"]).stderr(full());
+    let output = output.output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "done\n"));
+    let mut command = world.command(&["--observe"]);
+    command.args(args).args(["for i in 1 2 3; do echo $i || exit 9; sleep 0.01; done; echo done >&2"]);
+    let output = command.stdout(full()).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("write to stdout: No space left on device").count(), 1, "{said}");
+    assert!(said.contains("done\n"), "{said}");
+}
+
 #[test]
 fn a_flood_on_stderr_is_passed_on_and_its_end_is_kept() {
     let world = World::new();

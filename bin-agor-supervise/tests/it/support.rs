@@ -59,6 +59,26 @@ impl World {
         }
     }
 
+    /// `agor-supervise` with these words, where no process can be had (RLIMIT_NPROC, which does not bind root).
+    pub(crate) fn without_processes(&self, args: &str) -> Option<Command> {
+        let script = format!("ulimit -u 1; exec {} {args}", env!("CARGO_BIN_EXE_agor-supervise"));
+        let mut command = if rustix::process::geteuid().is_root() {
+            use std::os::unix::fs::PermissionsExt as _;
+            if Command::new("setpriv").arg("--help").output().is_err() {
+                skip("RLIMIT_NPROC does not bind root, and there is no setpriv");
+                return None;
+            }
+            std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "64123", "--regid", "64123", "--clear-groups", "bash"]);
+            command
+        } else {
+            Command::new("bash")
+        };
+        command.args(["-c", &script]).env("AGOR_DATA_DIR", self.path("data")).env("HOME", self.dir.path());
+        Some(command)
+    }
+
     pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
         let output = self.run(args);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
@@ -182,6 +202,11 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < HANG, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+pub(crate) fn children_of(pid: i32) -> Vec<i32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// Whether a process runs (a zombie does not).

@@ -1,0 +1,126 @@
+//! Pieces that somebody has stopped, starts that come to nothing, and ends that wait for a reader.
+
+use crate::support::{World, children_of, kill, skip, text, until};
+use rustix::process::Signal;
+
+fn is_stopped(pid: i32) -> bool {
+    agor_common::process::is_stopped(pid)
+}
+
+#[test]
+fn a_stopped_keeper_goes_on_whenever_it_is_stopped() {
+    let world = World::new();
+    let args = ["--name", "k", "--backoff-base", "1000", "--backoff-cap", "1000", "--", "false"];
+    let mut supervisor = world.start(&args);
+    world.wait_for("k", "restarting");
+    let keeper = children_of(supervisor.pid())[0];
+    kill(keeper, Signal::STOP);
+    // There is no order for it now that it could go on with.
+    until("it goes on", || !is_stopped(keeper));
+    assert_eq!(supervisor.stop().code(), Some(0));
+}
+
+#[test]
+fn what_is_stopped_while_it_ends_goes_on() {
+    let world = World::new();
+    let script = "trap 'echo term; read x; exit 0' TERM; echo up; while :; do read x; done";
+    let mut supervisor = world.start(&["--name", "s", "--stop-grace", "1000", "--", "sh", "-c", script]);
+    assert_eq!(supervisor.line(), "up");
+    let child = world.pid("s", 1);
+    supervisor.signal(Signal::TERM);
+    assert_eq!(supervisor.line(), "term");
+    kill(child, Signal::STOP);
+    until("it goes on", || !is_stopped(child));
+    drop(supervisor.stdin.take());
+    assert_eq!(supervisor.wait().code(), Some(0));
+}
+
+/// The keeper waits for the execve(2) of what it starts. A search along very many directories makes that
+/// long enough to stop the new process in the middle of it.
+#[test]
+fn an_execve_that_does_not_end_is_given_up_by_a_stop() {
+    let world = World::new();
+    let path = format!("{}:/usr/bin:/bin", ["/n"; 40_000].join(":"));
+    let mut command = world.command(&["--name", "e", "--stop-grace", "0", "--", "sleep", "1000"]);
+    let mut supervisor = world.spawn(command.env("PATH", path));
+    let mut child = None;
+    until("it is being executed", || {
+        let keeper = children_of(supervisor.pid()).first().copied();
+        child = keeper.and_then(|keeper| children_of(keeper).first().copied());
+        child.is_some()
+    });
+    let child = child.unwrap();
+    kill(child, Signal::STOP);
+    if std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap().trim() != "agor-keeper" {
+        return skip("it was executed already");
+    }
+    assert_eq!(supervisor.stop().code(), Some(137));
+    assert!(!crate::support::is_running(child));
+}
+
+#[test]
+fn a_caller_that_does_not_want_to_hear_of_children_changes_nothing() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        return skip("no python3 to ignore SIGCHLD with");
+    }
+    let world = World::new();
+    let script = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); \
+                  os.execv(sys.argv[1], sys.argv[1:])";
+    let mut python = std::process::Command::new("python3");
+    python.args([
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_agor-supervise"),
+        "--",
+        "grep",
+        "SigIgn",
+        "/proc/self/status",
+    ]);
+    python.env("AGOR_DATA_DIR", world.path("data"));
+    let (status, out, err) = world.spawn(&mut python).finish();
+    assert_eq!(status.code(), Some(0), "{err}");
+    // Signal 17 is bit 16: the command ignores what its caller ignored.
+    let ignored = out.trim().rsplit('\t').next().map(|hex| u64::from_str_radix(hex, 16).unwrap());
+    assert_eq!(ignored.unwrap() >> 16 & 1, 1, "{out}");
+}
+
+#[test]
+fn starts_that_come_to_nothing_at_once_are_no_deeper_than_one() {
+    let world = World::new();
+    let args = "--name e --backoff-base 0 --max-attempts 20000 -- true";
+    let Some(mut command) = world.without_processes(args) else { return };
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said:.2000}");
+    assert!(said.contains("failed after 20000 attempts"), "{said:.2000}");
+}
+
+/// A command that ends with more written than the pipes to its reader hold.
+const UNREAD: &str = "head -c 100000 /dev/zero; exit 0";
+
+#[test]
+fn a_stop_ends_the_wait_for_a_reader() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "f", "--observe", "--", "sh", "-c", UNREAD]);
+    until("it has ended", || world.status("f")["health"] == "stopped");
+    assert_eq!(world.status("f")["supervisor"], "alive", "what it wrote is still to be read");
+    let refused = world.run(&["restart", "f"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    let output = world.run(&["stop", "f"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(supervisor.wait().code(), Some(0));
+}
+
+#[test]
+fn a_stop_before_a_start_that_waits_for_a_reader_is_told_once() {
+    let world = World::new();
+    let script = "head -c 100000 /dev/zero; exit 3";
+    let args = ["--name", "o", "--observe", "--backoff-base", "0", "--stop-grace", "0"];
+    let mut command = world.command(&args);
+    command.args(["--on-event", "cat >> events", "--", "sh", "-c", script]);
+    let mut supervisor = world.spawn(&mut command);
+    until("it waits to be started again", || world.status("o")["attempt"] == 1);
+    assert_eq!(supervisor.stop().code(), Some(0));
+    let events = std::fs::read_to_string(world.path("events")).unwrap();
+    assert_eq!(events.matches("\"event\":\"stopped\"").count(), 1, "{events}");
+}
