@@ -20,7 +20,7 @@ use crate::names::file_name;
 use crate::rule::Moment;
 
 /// How long the keeper of a supervisor that was killed may take to end the old command.
-const PATIENCE: Duration = Duration::from_secs(12);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Length of an identity in the lock file.
 const IDENTITY: usize = 128;
@@ -132,8 +132,13 @@ impl Place {
     }
 
     /// Takes the name. It is held as long as this process or its keeper runs, so a successor never starts
-    /// beside what is left of a predecessor.
-    pub(crate) fn lock(&self, name: &str, me: &Identity) -> Result<OwnedFd, SuperviseError> {
+    /// beside what is left of a predecessor, for which it waits as long as `patience`.
+    pub(crate) fn lock(
+        &self,
+        name: &str,
+        me: &Identity,
+        patience: Duration,
+    ) -> Result<OwnedFd, SuperviseError> {
         let path = self.file("lock");
         let wrap = |source| SuperviseError::Place { path: path.clone(), source };
         let mut file = OpenOptions::new()
@@ -153,7 +158,7 @@ impl Place {
                 Some(holder) if holder.is_alive() => {
                     return Err(SuperviseError::Taken { name: name.into(), pid: holder.pid });
                 }
-                _ if start.elapsed() > PATIENCE => {
+                _ if start.elapsed() >= patience => {
                     return Err(SuperviseError::Taken { name: name.into(), pid: 0 });
                 }
                 // The predecessor was killed and its keeper is still at work, or it has just got the lock.
@@ -164,8 +169,17 @@ impl Place {
         // Always as long, so that nothing has to be cut off: some file systems write a file that was cut off
         // to the disk at once.
         me.resize(IDENTITY, b' ');
-        file.write_all_at(&me, 0).map_err(wrap)?;
+        // On a full disk the name is ours all the same; only its holder's pid is not known to others.
+        let _ = file.write_all_at(&me, 0);
         Ok(file.into())
+    }
+
+    /// Whether `lock` is still the lock on the name: the directory may have been removed, and made anew (as
+    /// that of a user is between the last logout and the next login).
+    pub(crate) fn has(&self, lock: &OwnedFd) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let held = rustix::fs::fstat(lock).map(|stat| (stat.st_dev, stat.st_ino));
+        fs::metadata(self.file("lock")).is_ok_and(|there| Ok((there.dev(), there.ino())) == held)
     }
 
     /// Makes and opens the control FIFO. Open for reading and writing, so that it never is at its end.

@@ -165,6 +165,8 @@ impl Engine {
             self.run.restarts += 1;
             telemetry::count("agor.supervise.restarts", 1, &[("agor.name", &self.config.name)]);
         }
+        // Also where it is not up yet: its pid is to be seen.
+        self.dirty = true;
         self.event(Event::Spawned, now);
         self.emit("started", &[("pid", pid.into())]);
     }

@@ -84,6 +84,10 @@ impl Engine {
     }
 
     fn write_state(&mut self) {
+        // The first state is written before there is anything but a lock.
+        if self.recorder.is_some() {
+            self.keep_place();
+        }
         let Some(place) = &self.place else { return };
         let state = place::State {
             schema: 1,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use agor_common::process::Identity;
 use agor_common::sessions::{Health, Supervised};
@@ -22,7 +23,7 @@ use crate::logs::Log;
 use crate::mask::Mask;
 use crate::names::file_name;
 use crate::notify::{Listener, Manager};
-use crate::place::Place;
+use crate::place::{PATIENCE, Place};
 use crate::pump::Pump;
 use crate::recorder::{Recorder, Target};
 use crate::rule::State;
@@ -42,14 +43,16 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> SuperviseError {
     move |source| SuperviseError::System { what, source }
 }
 
+fn locked(name: &str, me: &Identity, patience: Duration) -> Result<(Place, OwnedFd), SuperviseError> {
+    let place = Place::of(name, true)?;
+    let lock = place.lock(name, me, patience)?;
+    Ok((place, lock))
+}
+
 /// The place of a name and the lock on it. Where the runtime directory cannot be used the command runs all
 /// the same, without orders and without a lock; only a name that somebody else has is refused.
 fn take_place(name: &str, me: &Identity) -> Result<(Option<Place>, Option<OwnedFd>), SuperviseError> {
-    let place = Place::of(name, true).and_then(|place| {
-        let lock = place.lock(name, me)?;
-        Ok((place, lock))
-    });
-    match place {
+    match locked(name, me, PATIENCE) {
         Ok((place, lock)) => Ok((Some(place), Some(lock))),
         Err(taken @ SuperviseError::Taken { .. }) => Err(taken),
         Err(other) => {
@@ -274,6 +277,44 @@ fn pumps(config: &Config, wake: &OwnedFd) -> Result<(Option<Pump>, Option<Pump>)
 }
 
 impl Engine {
+    fn open_control(&mut self) {
+        let Some(place) = &self.place else { return };
+        match place.open_control() {
+            Ok(control) => self.control = Some(control),
+            Err(error) => {
+                output::warning(crate::TOOL, &format!("no orders: {}", error::one_line(&error)));
+            }
+        }
+    }
+
+    /// Takes the name again where its files are gone, or could not be made: the runtime directory was
+    /// removed, or there is room on the disk again. Somebody who has taken the name meanwhile keeps it.
+    pub(super) fn keep_place(&mut self) {
+        let has =
+            self.place.as_ref().zip(self.plan.lock.as_ref()).is_some_and(|(place, lock)| place.has(lock));
+        if has {
+            return;
+        }
+        let (name, me) = (&self.config.name, &self.run.supervisor);
+        let taken = match locked(name, me, Duration::ZERO) {
+            Ok((place, lock)) => {
+                if let Some(listener) = &mut self.listener
+                    && listener.address == place.notify().as_os_str()
+                    && let Ok(again) = Listener::bind(&place.notify())
+                {
+                    *listener = again;
+                }
+                (self.place, self.plan.lock) = (Some(place), Some(lock));
+                return self.open_control();
+            }
+            Err(error) => error,
+        };
+        if self.place.take().is_some() {
+            let line = error::one_line(&taken);
+            output::warning(crate::TOOL, &format!("no lock, no status and no orders: {line}"));
+        }
+    }
+
     /// What can wait until the command has been started: orders, and the databases.
     pub(super) fn open_late(&mut self) {
         for pump in [&mut self.out, &mut self.err] {
@@ -283,14 +324,7 @@ impl Engine {
                 *pump = None;
             }
         }
-        if let Some(place) = &self.place {
-            match place.open_control() {
-                Ok(control) => self.control = Some(control),
-                Err(error) => {
-                    output::warning(crate::TOOL, &format!("no orders: {}", error::one_line(&error)));
-                }
-            }
-        }
+        self.open_control();
         let database = |path: Result<std::path::PathBuf, paths::PathError>| match path {
             Ok(path) => Some(path),
             Err(error) => {

@@ -124,3 +124,62 @@ fn a_stop_before_a_start_that_waits_for_a_reader_is_told_once() {
     let events = std::fs::read_to_string(world.path("events")).unwrap();
     assert_eq!(events.matches("\"event\":\"stopped\"").count(), 1, "{events}");
 }
+
+/// The runtime directory of a user goes with the last logout.
+#[test]
+fn a_runtime_directory_that_was_removed_is_made_again() {
+    let world = World::new();
+    let args = ["--name", "r", "--ready", "notify", "--backoff-base", "0.01", "--", "sh", "-c"];
+    let mut command = world.command(&args);
+    let mut supervisor = world.spawn(command.arg("echo $NOTIFY_SOCKET; exec sleep 1000"));
+    let socket = supervisor.line();
+    std::fs::remove_dir_all(world.path("data/run")).unwrap();
+    kill(world.pid("r", 1), Signal::KILL);
+    assert_eq!(supervisor.line(), socket);
+    until("it is there again", || world.path("data/run/r.state").exists());
+    let second = world.run(&["--name", "r", "--", "echo", "never"]);
+    assert_eq!((second.status.code(), text(&second.stdout).as_str()), (Some(75), ""));
+    std::os::unix::net::UnixDatagram::unbound().unwrap().send_to(b"READY=1", &socket).unwrap();
+    world.wait_for("r", "healthy");
+    let output = world.run(&["stop", "r"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(supervisor.wait().code(), Some(0));
+}
+
+#[test]
+fn a_name_that_somebody_took_meanwhile_is_his() {
+    let world = World::new();
+    let script = "echo up; exec sleep 1000";
+    let args = ["--name", "r", "--backoff-base", "0.01", "--", "sh", "-c", script];
+    let mut first = world.start(&args);
+    assert_eq!(first.line(), "up");
+    let child = world.pid("r", 1);
+    std::fs::remove_dir_all(world.path("data/run")).unwrap();
+    let mut second = world.start(&args);
+    assert_eq!(second.line(), "up");
+    world.wait_for("r", "healthy");
+    kill(child, Signal::KILL);
+    assert_eq!(first.line(), "up");
+    assert_eq!(world.status("r")["supervisor_pid"], second.pid());
+    assert_eq!(world.run(&["stop", "r"]).status.code(), Some(0));
+    assert_eq!(second.wait().code(), Some(0));
+    first.stop();
+    assert!(first.finish().2.contains("already supervised by pid"));
+}
+
+#[test]
+fn a_place_that_could_not_be_had_is_taken_later() {
+    let world = World::new();
+    std::fs::create_dir(world.path("data")).unwrap();
+    std::fs::write(world.path("data/run"), "in the way").unwrap();
+    let script = "echo $$; exec sleep 1000";
+    let args = ["--name", "l", "--backoff-base", "0.01", "--", "sh", "-c", script];
+    let mut supervisor = world.start(&args);
+    let child: i32 = supervisor.line().parse().unwrap();
+    std::fs::remove_file(world.path("data/run")).unwrap();
+    kill(child, Signal::KILL);
+    assert_ne!(supervisor.line(), child.to_string());
+    world.wait_for("l", "healthy");
+    assert_eq!(world.run(&["stop", "l"]).status.code(), Some(0));
+    assert_eq!(supervisor.wait().code(), Some(0));
+}

@@ -17,6 +17,7 @@ fn ready_is_when_it_says_so() {
     let mut supervisor = world.start(&["--name", "r", "--ready", "notify", "--", "sh", "-c", SOCKET]);
     let address = supervisor.line();
     assert_eq!(world.status("r")["health"], "restarting");
+    assert!(crate::support::is_running(world.pid("r", 1)), "it runs, and is not ready");
     say(&address, "STATUS=warming up\n");
     until("its words are shown", || world.status("r")["status_text"] == "warming up");
     say(&address, "READY=1\n");
