@@ -72,14 +72,18 @@ pub(crate) fn file_name(name: &str) -> String {
         }
     }
     if out.len() > 60 {
-        // FNV-1a: only has to tell names apart, not to resist anybody.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = checksum(name.as_bytes());
         out.truncate(43);
         let _ = write!(out, "~{hash:016x}");
     }
     out
+}
+
+/// FNV-1a: tells things apart that differ by chance, and is no protection against anybody.
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::error::SuperviseError;
-use crate::names::file_name;
+use crate::names::{checksum, file_name};
 use crate::rule::Moment;
 
 /// How long the keeper of a supervisor that was killed may take to end the old command.
@@ -258,13 +258,6 @@ fn whole(bytes: &[u8]) -> Option<&[u8]> {
     let (length, sum) = std::str::from_utf8(head).ok()?.trim_start().split_once(' ')?;
     let json = rest.get(1..)?.get(..length.parse().ok()?)?;
     (u64::from_str_radix(sum, 16) == Ok(checksum(json))).then_some(json)
-}
-
-/// FNV-1a: tells a torn state from a whole one, and is no protection against anybody.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Every state in the runtime directory.

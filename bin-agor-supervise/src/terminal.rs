@@ -37,14 +37,14 @@ impl Terminal {
 
     /// Takes it back from the group that has it. Our signals are blocked, SIGTTOU too, so this works from
     /// the background.
-    pub(crate) fn take_back(&mut self, restore: bool) {
+    pub(crate) fn take_back(&mut self) {
         if !std::mem::take(&mut self.lent) {
             return;
         }
         let stdin = std::io::stdin();
         // Where it is gone there is nothing to take back.
         let _ = tcsetpgrp(&stdin, getpgrp());
-        if restore && let Some(modes) = &self.modes {
+        if let Some(modes) = &self.modes {
             let _ = tcsetattr(&stdin, OptionalActions::Drain, modes);
         }
     }

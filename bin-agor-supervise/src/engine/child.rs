@@ -199,7 +199,7 @@ impl Engine {
         let (exit, core_dumped) = command::decode(ended.status);
         let had_terminal = self.terminal.as_ref().is_some_and(|terminal| terminal.lent);
         if let Some(terminal) = &mut self.terminal {
-            terminal.take_back(true);
+            terminal.take_back();
         }
         self.liveness.end();
         if let Some(listener) = &self.listener {

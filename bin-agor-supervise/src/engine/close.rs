@@ -33,7 +33,7 @@ impl Engine {
             self.wait_for_pumps(patience);
         }
         if let Some(terminal) = &mut self.terminal {
-            terminal.take_back(true);
+            terminal.take_back();
         }
         self.run.ended_ms = Some(time::now_ms());
         self.run.child = None;

@@ -85,7 +85,7 @@ impl Engine {
         if by_terminal && self.terminal.is_some() {
             self.publish();
             if let Some(terminal) = &mut self.terminal {
-                terminal.take_back(true);
+                terminal.take_back();
             }
             signals::stop_ourselves();
         }

@@ -14,9 +14,9 @@ use rusqlite::Transaction;
 
 use crate::db::{self, Db, DbError, Options, Schema};
 
-pub use read::{by_agent, by_name, history, list};
+pub use read::{by_name, history, list};
 pub use types::{Health, Incarnation, Supervised, SupervisorState};
-pub use write::{IncarnationEnd, close_lost, incarnation_ended, incarnation_started, run_ended, save};
+pub use write::{IncarnationEnd, close_lost, incarnation_ended, incarnation_started, save};
 
 /// The schema of `sessions.db`.
 pub const SCHEMA: Schema = Schema {

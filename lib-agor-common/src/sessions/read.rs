@@ -95,14 +95,6 @@ pub fn by_name(db: &Db, name: &str) -> Result<Option<Supervised>, DbError> {
     Ok(select(db, "WHERE name = ?1", [name])?.pop())
 }
 
-/// The run that is tied to that agent. Where there are several, one with a living supervisor goes before
-/// one without, and the latest start before the others.
-pub fn by_agent(db: &Db, agent_id: &str) -> Result<Option<Supervised>, DbError> {
-    let mut runs = select(db, "WHERE agent_id = ?1 ORDER BY started_ms DESC", [agent_id])?;
-    let alive = runs.iter().position(Supervised::supervisor_alive).unwrap_or(0);
-    Ok((alive < runs.len()).then(|| runs.swap_remove(alive)))
-}
-
 /// The newest `limit` incarnations of `name`, newest first.
 pub fn history(db: &Db, name: &str, limit: u32) -> Result<Vec<Incarnation>, DbError> {
     if !adopted(db)? {

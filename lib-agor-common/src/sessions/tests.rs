@@ -53,33 +53,20 @@ fn rows_come_back_as_they_were_written() {
     assert_eq!(list(&db).unwrap(), all);
     assert_eq!(by_name(&db, "b").unwrap().as_ref(), Some(&all[1]));
     assert_eq!(by_name(&db, "z").unwrap(), None);
-    assert_eq!(by_agent(&db, "zz").unwrap(), None);
 }
 
 #[test]
 fn a_dead_supervisor_is_never_healthy() {
     let alive = run("a", Health::Healthy);
-    assert!(alive.is_healthy() && alive.is_attended());
+    assert!(alive.is_healthy());
     let mut dead = alive.clone();
     dead.supervisor.start += 1;
-    assert!(!dead.is_healthy() && !dead.is_attended());
+    assert!(!dead.is_healthy());
     assert_eq!(dead.supervisor_state(), SupervisorState::Lost);
     let mut ended = alive;
     ended.ended_ms = Some(1);
     assert_eq!(ended.supervisor_state(), SupervisorState::Ended);
     assert!(!ended.is_healthy());
-}
-
-#[test]
-fn the_agents_living_run_goes_first() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut db = open(&dir.path().join("sessions.db"), Options::create()).unwrap();
-    let old_but_alive = run("old", Health::Healthy);
-    let mut new_but_dead = run("new", Health::Healthy);
-    new_but_dead.started_ms = 5_000;
-    new_but_dead.supervisor.start += 1;
-    write(&mut db, |tx| save(tx, &old_but_alive).and_then(|()| save(tx, &new_but_dead)));
-    assert_eq!(by_agent(&db, "a1").unwrap().unwrap().name, "old");
 }
 
 #[test]
@@ -131,7 +118,8 @@ fn a_legacy_file_reads_as_empty_and_is_adopted() {
     assert_eq!(list(&db).unwrap(), []);
     assert_eq!(history(&db, "a", 5).unwrap(), []);
     let mut db = open(&path, Options::create()).unwrap();
-    write(&mut db, |tx| run_ended(tx, &run("a", Health::Stopped), 9_000));
+    let ended = Supervised { ended_ms: Some(9_000), ..run("a", Health::Stopped) };
+    write(&mut db, |tx| save(tx, &ended));
     assert_eq!(list(&db).unwrap()[0].ended_ms, Some(9_000));
     let (status, end): (String, i64) = db
         .conn()

@@ -122,11 +122,6 @@ impl Supervised {
     pub fn is_healthy(&self) -> bool {
         self.health == Health::Healthy && self.supervisor_alive()
     }
-
-    /// Whether the command is wanted and somebody looks after it: healthy or restarting.
-    pub fn is_attended(&self) -> bool {
-        matches!(self.health, Health::Healthy | Health::Restarting { .. }) && self.supervisor_alive()
-    }
 }
 
 /// One life of a supervised command.

@@ -185,8 +185,3 @@ pub fn incarnation_ended(
     .execute(params![name, KEPT_INCARNATIONS])?;
     Ok(())
 }
-
-/// Marks the run as ended in order; the same as [`save`] with `ended_ms` set.
-pub fn run_ended(tx: &Transaction<'_>, run: &Supervised, ended_ms: i64) -> rusqlite::Result<()> {
-    save(tx, &Supervised { ended_ms: Some(ended_ms), updated_ms: ended_ms, child: None, ..run.clone() })
-}
