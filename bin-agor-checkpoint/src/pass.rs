@@ -107,6 +107,7 @@ fn begin(target: &Target, manners: &Manners, report: &mut Report) -> Result<Opti
             )),
             None => {}
         }
+        report.warnings.extend(files::names(path));
     }
     let vfs = paced::register().then_some(paced::NAME);
     db::open_bare_through(path, Access::Write, vfs).map(Some)

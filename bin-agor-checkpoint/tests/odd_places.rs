@@ -57,6 +57,20 @@ fn odd_names_mean_the_file_of_that_name() {
 }
 
 #[test]
+fn a_second_name_is_warned_of() {
+    let place = Place::new();
+    let path = place.wal("a.db", 4);
+    fs::hard_link(&path, place.path("b.db")).unwrap();
+    let output = place.tool().args(["--json", "a.db"]).output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(objects(&output)[0]["warnings"][0].as_str().unwrap().contains("a.db has 2 names"), "{output:?}");
+    place.wal("c.db", 4);
+    fs::hard_link(place.path("c.db"), place.path("d.db")).unwrap();
+    let output = place.tool().args(["--any-filesystem", "c.db"]).output().unwrap();
+    assert_eq!((code(&output), text(&output.stderr).contains("names")), (0, false), "{output:?}");
+}
+
+#[test]
 fn a_link_and_a_relative_path_lead_to_the_database() {
     let place = Place::new();
     fs::create_dir(place.path("dir")).unwrap();

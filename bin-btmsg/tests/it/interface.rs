@@ -48,6 +48,20 @@ fn paths_are_taken_as_they_are() {
     assert!(output.status.success());
     let output = world.btmsg(&["agents"]).env("AGOR_DATA_DIR", world.path("sp ace")).output().unwrap();
     assert!(stdout(&output).contains('b'));
+    // A link to nothing is not filled, and said to be one.
+    std::fs::create_dir(world.path("loose")).unwrap();
+    std::os::unix::fs::symlink(world.path("gone/btmsg.db"), world.path("loose/btmsg.db")).unwrap();
+    let output = world.btmsg(&["register", "b"]).env("AGOR_DATA_DIR", world.path("loose")).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    assert!(stderr(&output).contains("loose/btmsg.db: it is a symbolic link to"), "{}", stderr(&output));
+    // A second name of the file has a log of its own, and its writers lose each other's mail.
+    std::fs::create_dir(world.path("twin")).unwrap();
+    std::fs::hard_link(world.path("sp ace/btmsg.db"), world.path("twin/btmsg.db")).unwrap();
+    for dir in ["twin", "sp ace"] {
+        let output = world.btmsg(&["agents"]).env("AGOR_DATA_DIR", world.path(dir)).output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(stderr(&output).matches("has 2 names").count(), 1, "{}", stderr(&output));
+    }
     // A directory where the file belongs.
     std::fs::create_dir_all(world.path("odd/btmsg.db")).unwrap();
     let output = world.btmsg(&["agents"]).env("AGOR_DATA_DIR", world.path("odd")).output().unwrap();

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::locks::{beside, identity};
@@ -157,6 +158,18 @@ pub fn sharing(path: &Path) -> Option<Sharing> {
         0x794c_7630 => Some(Sharing::Layered("overlayfs")),
         _ => None,
     }
+}
+
+/// What is wrong with a database that has several names (hard links); `None` where it has one.
+pub fn names(path: &Path) -> Option<String> {
+    let names = fs::metadata(path).ok()?.nlink();
+    (names > 1).then(|| {
+        format!(
+            "{} has {names} names (hard links): each name has a log of its own, so what is written by one of them is \
+             overwritten by another",
+            path.display()
+        )
+    })
 }
 
 #[cfg(test)]

@@ -218,19 +218,22 @@ fn identity(file: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(file).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// Says once for each process that a WAL on a network file system works on one machine only.
+/// Says once for each process that a WAL on a network file system works on one machine only, and one of a file with
+/// several names by one of them only.
 fn warn_of_place(path: &Path) {
     static SAID: Once = Once::new();
-    if let Some(Sharing::Network(kind)) = files::sharing(path)
+    let warning = match files::sharing(path) {
+        Some(Sharing::Network(kind)) => Some(format!(
+            "{} is on {kind}: use it from one machine only, since others do not see its locks",
+            path.display()
+        )),
+        _ => files::names(path),
+    };
+    if let Some(warning) = warning
         && std::env::var_os("AGOR_ANY_FILESYSTEM").is_none()
     {
         SAID.call_once(|| {
-            let warning = format!(
-                "{} is on {kind}: use it from one machine only, since others do not see its locks \
-                 (AGOR_ANY_FILESYSTEM=1 silences this)",
-                path.display()
-            );
-            output::warning("agor", &warning);
+            output::warning("agor", &format!("{warning} (AGOR_ANY_FILESYSTEM=1 silences this)"));
         });
     }
 }
@@ -264,7 +267,13 @@ fn prepare_file(path: &Path, access: Access) -> Result<(), DbError> {
             // SQLite gives the -wal and -shm files the mode of this one.
             match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
                 Ok(_) => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                // By another process just now; or it is a link to nothing.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match std::fs::metadata(path) {
+                    Ok(_) => Ok(()),
+                    Err(_) => {
+                        Err(open(io::Error::other("it is a symbolic link to a file that is not there")))
+                    }
+                },
                 Err(error) => Err(open(error)),
             }
         }
