@@ -133,6 +133,20 @@ pub fn find(conn: &Connection, typed: &str) -> Done<Agent> {
     }
 }
 
+/// The id that a filter means, by which rows are chosen: one that rows have (`sql` says whether `?1` is) is meant as
+/// it is, whoever is registered; then an agent's or its unique beginning; and a word that is neither chooses nothing.
+pub fn filter(conn: &Connection, typed: Option<&str>, sql: &str) -> Done<Option<String>> {
+    let Some(typed) = typed else { return Ok(None) };
+    if conn.prepare(sql)?.exists([typed])? {
+        return Ok(Some(typed.to_owned()));
+    }
+    match find(conn, typed) {
+        Ok(agent) => Ok(Some(agent.id)),
+        Err(Error::NoAgent { typed, .. }) => Ok(Some(typed)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes an audit row whose detail is JSON.
 pub fn audit(tx: &Transaction<'_>, agent: &str, event: &str, detail: &Value) -> Done<i64> {
     Ok(audit::append(tx, agent, event, &detail.to_string())?)

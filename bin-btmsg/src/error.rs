@@ -38,8 +38,8 @@ pub enum Error {
         /// Ids that look like it.
         near: Vec<String>,
     },
-    /// A prefix of several ids.
-    #[error("find {what} '{typed}': it is the beginning of {}", ids.join(", "))]
+    /// The beginning of several ids, or the name of several channels.
+    #[error("find {what} '{typed}': it may be any of {}", ids.join(", "))]
     Ambiguous {
         /// agent, message, channel
         what: &'static str,

@@ -121,6 +121,8 @@ pub fn sweep(tx: &Transaction<'_>, app: &App, by: &str, limit: usize) -> Done<Sw
         deaths.push((message, Reason::MaxDeliveries, why));
     })?;
 
+    // Of what was found, not of what was moved: a message may have been found twice, as offline and as expired.
+    swept.more = deaths.len() >= limit;
     let mut told: BTreeMap<(String, String, Cause), Vec<Message>> = BTreeMap::new();
     let mut ids = Vec::new();
     for (message, reason, why) in deaths {
@@ -133,7 +135,6 @@ pub fn sweep(tx: &Transaction<'_>, app: &App, by: &str, limit: usize) -> Done<Sw
             .or_default()
             .push(message);
     }
-    swept.more = ids.len() >= limit;
     if !ids.is_empty() {
         ids.truncate(100);
         app::audit(tx, by, "sweep", &json!({ "dead": swept.dead, "ids": ids }))?;

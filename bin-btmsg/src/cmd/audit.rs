@@ -7,7 +7,7 @@ use agor_common::{Exit, text, time};
 use serde_json::{Value, json};
 
 use super::watch::Opened;
-use crate::app::{App, Done};
+use crate::app::{self, App, Done};
 use crate::cli;
 use crate::error::Error;
 use crate::show;
@@ -22,6 +22,8 @@ pub fn audit(app: &mut App, args: &cli::Audit) -> Done<Exit> {
     }
     let mut file = Opened::now(app);
     let mut db = app.read()?;
+    let known = "SELECT 1 FROM audit_log WHERE agent_id = ?1";
+    let agent = app::filter(db.conn(), args.agent.as_deref(), known)?;
     let mut found = db
         .conn()
         .prepare(
@@ -29,7 +31,7 @@ pub fn audit(app: &mut App, args: &cli::Audit) -> Done<Exit> {
                  AND (?3 IS NULL OR coalesce(at_ms, CAST(strftime('%s', created_at) AS INTEGER) * 1000) >= ?3)
              ORDER BY id DESC LIMIT ?4",
         )?
-        .query_map(params![args.agent, args.event, args.since, args.limit], audit::entry)?
+        .query_map(params![agent, args.event, args.since, args.limit], audit::entry)?
         .collect::<Result<Vec<_>, _>>()?;
     found.reverse();
     let mut last = newest(&db)?;
@@ -48,7 +50,7 @@ pub fn audit(app: &mut App, args: &cli::Audit) -> Done<Exit> {
         }
         for entry in after(&db, last)? {
             last = entry.id;
-            let mine = args.agent.as_ref().is_none_or(|agent| *agent == entry.agent)
+            let mine = agent.as_ref().is_none_or(|agent| *agent == entry.agent)
                 && args.event.as_ref().is_none_or(|event| *event == entry.event);
             if mine {
                 print(app, &entry)?;

@@ -28,14 +28,10 @@ pub fn run(app: &mut App, command: cli::Dlq) -> Done<Exit> {
 
 /// Letters that `filter` lets through, in the order that `tail` says.
 fn select(conn: &Connection, filter: &Letters, waiting: bool, tail: &str, limit: i64) -> Done<Vec<Letter>> {
-    let resolve = |typed: &Option<String>| -> Done<Option<String>> {
-        match typed {
-            // Mail may be parked for somebody who is not there yet.
-            Some(typed) => Ok(Some(app::find(conn, typed).map_or_else(|_| typed.clone(), |agent| agent.id))),
-            None => Ok(None),
-        }
-    };
-    let (to, from) = (resolve(&filter.to)?, resolve(&filter.from)?);
+    // Mail may be parked for somebody who is not there yet.
+    let known = |column: &str| format!("SELECT 1 FROM dead_letter_queue WHERE {column} = ?1");
+    let to = app::filter(conn, filter.to.as_deref(), &known("to_agent"))?;
+    let from = app::filter(conn, filter.from.as_deref(), &known("from_agent"))?;
     let parameters: [&dyn ToSql; 5] = [&to, &from, &filter.reason, &filter.since, &limit];
     let open = if waiting { "AND redriven_ms IS NULL AND purged_ms IS NULL" } else { "" };
     let sql = format!(

@@ -192,6 +192,47 @@ fn letters_can_be_filtered() {
 }
 
 #[test]
+fn a_filter_names_one_agent_or_is_refused() {
+    let world = World::with_peers();
+    for agent in ["carol", "carla"] {
+        world.ok(&["register", agent]);
+        stop(&world, agent);
+        world.fails(69, &["--as", "alice", "send", agent, &format!("to {agent}")]);
+    }
+    world.fails(69, &["--as", "alice", "send", "--allow-unknown", "bo-", "parked"]);
+    world.ok(&["register", "bo-peep"]);
+    for filter in ["--to", "--from"] {
+        for command in [&["dlq", "list"][..], &["dlq", "redrive"], &["dlq", "purge"]] {
+            let error = world.fails(67, &[command, &[filter, "car"]].concat());
+            assert!(error.contains("carla") && error.contains("carol"), "{error}");
+        }
+    }
+    let error = world.fails(67, &["audit", "--agent", "car"]);
+    assert!(error.contains("carla") && error.contains("carol"), "{error}");
+    let list = |to: &str| texts(&world.json(&["dlq", "list", "--to", to]), "dead_letters");
+    assert_eq!(list("carl"), ["to carla"]);
+    // Whom the letters are for, though it begins another's id.
+    assert_eq!(list("bo-"), ["parked"]);
+    assert_eq!(list("nobody"), Vec::<String>::new());
+    assert_eq!(world.ok(&["audit", "--agent", "ali"]).lines().count(), 3);
+}
+
+#[test]
+fn a_sweep_goes_on_until_nothing_is_left() {
+    let world = World::with_peers();
+    // Found twice, as offline and as expired: that must not make the first round look like the last.
+    world.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
+         INSERT INTO messages (id, from_agent, to_agent, content, group_id, expires_ms, indexed)
+         SELECT 'm' || i, 'alice', CASE WHEN i <= 300 THEN 'bob' ELSE 'alice' END, 'x', '', 1, 1 FROM n",
+    );
+    stop(&world, "bob");
+    world.ok(&["sweep"]);
+    assert_eq!(world.number("SELECT count(*) FROM messages WHERE kind IS NULL"), 0);
+    assert_eq!(world.number("SELECT count(*) FROM dead_letter_queue"), 900);
+}
+
+#[test]
 fn what_an_older_client_stored_past_the_limit_is_dead_and_its_sender_hears_of_it() {
     let world = World::with_peers();
     std::fs::create_dir_all(world.path(".config/agor")).unwrap();
