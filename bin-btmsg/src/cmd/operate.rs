@@ -15,6 +15,10 @@ use crate::{cli, health, policy, show};
 /// Rows that one transaction of `prune` deletes: writers wait meanwhile.
 const CHUNK: i64 = 1000;
 
+/// What `export` holds in memory at once: so many rows, and not many more bytes of text.
+const PAGE_ROWS: usize = 500;
+const PAGE_BYTES: usize = 4 << 20;
+
 /// Shows every agent's state.
 pub fn health(app: &mut App, args: &cli::Health) -> Done<Exit> {
     loop {
@@ -256,17 +260,29 @@ fn pages(
     since: i64,
     value: impl Fn(&Row<'_>) -> agor_common::db::rusqlite::Result<Value>,
 ) -> Done {
-    let sql = format!("{sql} ORDER BY rowid LIMIT 500");
+    let sql = format!("{sql} ORDER BY rowid");
     let mut last = i64::MIN;
     loop {
-        let page = db
-            .conn()
-            .prepare_cached(&sql)?
-            .query_map(params![last, since], |row| Ok((row.get::<_, i64>("page")?, value(row)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
-        let Some((end, _)) = page.last() else { return Ok(()) };
-        last = *end;
-        for (_, mut object) in page {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        {
+            let mut statement = db.conn().prepare_cached(&sql)?;
+            let mut rows = statement.query(params![last, since])?;
+            while page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
+                let Some(row) = rows.next()? else { break };
+                last = row.get("page")?;
+                bytes += row
+                    .get_ref("content")
+                    .ok()
+                    .and_then(|text| text.as_bytes_or_null().ok()?)
+                    .map_or(0, <[u8]>::len);
+                page.push(value(row)?);
+            }
+        }
+        if page.is_empty() {
+            return Ok(());
+        }
+        for mut object in page {
             object["type"] = json!(kind);
             app.object(&object)?;
         }

@@ -1,12 +1,14 @@
 //! `watch`: messages as they arrive, without a lease.
 
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
 use agor_common::Exit;
 use agor_common::db::Db;
 use agor_common::db::rusqlite::params;
-use agor_common::mail::messages::Message;
+use agor_common::mail::messages::{self, Message};
+use agor_common::mail::value;
 use agor_common::{text, time};
 use serde_json::json;
 
@@ -44,16 +46,18 @@ pub fn watch(app: &mut App, args: &cli::Watch) -> Done<Exit> {
     let me = arrive(app, &mut db)?;
     let mut waiter = wake::Waiter::new(&me);
     // Shown in this run already. What is acknowledged elsewhere leaves the inbox and with it this set.
-    let mut shown = std::collections::HashSet::new();
+    let mut shown = HashSet::new();
     let mut printed = 0;
     loop {
-        let found = news(&db, &me)?;
-        let present: std::collections::HashSet<String> = found.iter().map(|one| one.id.clone()).collect();
-        shown.retain(|id| present.contains(id));
-        for message in found {
-            if shown.contains(&message.id) {
+        let unread = unread(&db, &me)?;
+        let present: HashSet<&str> = unread.iter().map(String::as_str).collect();
+        shown.retain(|id: &String| present.contains(id.as_str()));
+        for id in &unread {
+            if shown.contains(id) {
                 continue;
             }
+            // Read one by one: there may be many, and large ones. What was deleted meanwhile is not shown.
+            let Some(message) = messages::get(db.conn(), id)? else { continue };
             print(app, &message)?;
             printed += 1;
             if args.ack {
@@ -75,10 +79,13 @@ pub fn watch(app: &mut App, args: &cli::Watch) -> Done<Exit> {
     }
 }
 
-fn news(db: &Db, me: &str) -> Done<Vec<Message>> {
-    let sql = format!("SELECT * FROM messages WHERE {AVAILABLE} ORDER BY priority DESC, seq LIMIT 10000");
+/// The ids of all that is unread, in order.
+fn unread(db: &Db, me: &str) -> Done<Vec<String>> {
+    let sql = format!("SELECT id FROM messages WHERE {AVAILABLE} ORDER BY priority DESC, seq");
     let mut rows = db.conn().prepare_cached(&sql)?;
-    Ok(rows.query_map(params![me, time::now_ms()], Message::read)?.collect::<Result<_, _>>()?)
+    Ok(rows
+        .query_map(params![me, time::now_ms()], |row| value::string(row, "id"))?
+        .collect::<Result<_, _>>()?)
 }
 
 fn print(app: &mut App, message: &Message) -> Done {

@@ -44,6 +44,28 @@ fn an_older_clients_message_is_found_without_a_wake_up() {
 }
 
 #[test]
+fn a_watcher_of_a_full_inbox_is_not_deaf_to_what_comes() {
+    let world = World::with_peers();
+    world.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10050)
+         INSERT INTO messages (id, from_agent, to_agent, content, group_id, seq)
+         SELECT 'm' || i, 'alice', 'bob', 'old', '', i - 20000 FROM n",
+    );
+    let mut watcher = world
+        .btmsg(&["--as", "bob", "watch", "--max", "10051", "--timeout", "100s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    for n in 0..10050 {
+        assert!(lines.next().is_some_and(|line| line.unwrap().ends_with("old")), "{n}");
+    }
+    world.ok(&["--as", "alice", "send", "bob", "new"]);
+    assert!(lines.next().unwrap().unwrap().ends_with("new"));
+    assert!(watcher.wait().unwrap().success());
+}
+
+#[test]
 fn a_watcher_shows_each_message_once_as_it_comes() {
     let world = World::with_peers();
     world.ok(&["--as", "alice", "send", "bob", "before"]);

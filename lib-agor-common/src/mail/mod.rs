@@ -15,7 +15,7 @@ pub mod presence;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod value;
+pub mod value;
 
 use std::path::Path;
 

@@ -19,12 +19,12 @@ pub fn text(value: ValueRef<'_>) -> (String, bool) {
 }
 
 /// [`text`] of a column, without its validity.
-pub(super) fn string(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<String> {
+pub fn string(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<String> {
     Ok(text(row.get_ref(column)?).0)
 }
 
 /// [`string`], `None` for NULL.
-pub(super) fn optional(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Option<String>> {
+pub fn optional(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Option<String>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Null => None,
         value => Some(text(value).0),
@@ -32,7 +32,7 @@ pub(super) fn optional(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Resul
 }
 
 /// A whole number; anything else is `None`.
-pub(super) fn integer(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Option<i64>> {
+pub fn integer(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Option<i64>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Integer(n) => Some(n),
         #[expect(clippy::cast_possible_truncation, reason = "saturates, and this is somebody else's value")]
