@@ -1,12 +1,13 @@
 //! `contacts`, `allow`, `deny`, `graph`.
 
-use agor_common::Exit;
 use agor_common::mail::agents::Agent;
+use agor_common::{Exit, text};
 use serde_json::{Value, json};
 
 use crate::app::{self, App, Done};
 use crate::cli;
-use crate::{policy, show};
+use crate::policy::{self, Verdict};
+use crate::show;
 
 /// Everyone, in order of ids.
 fn everyone(conn: &agor_common::db::rusqlite::Connection) -> Done<Vec<Agent>> {
@@ -98,36 +99,44 @@ fn change(app: &mut App, args: &cli::Allow, event: &str, statements: &[&str]) ->
 pub fn graph(app: &mut App) -> Done<Exit> {
     let db = app.read()?;
     let agents = everyone(db.conn())?;
-    let mut edges: Vec<(String, String, bool)> = Vec::new();
-    for (at, a) in agents.iter().enumerate() {
-        for b in &agents[at + 1..] {
-            let there = policy::refusal(db.conn(), a, b)?.is_none();
-            let back = policy::refusal(db.conn(), b, a)?.is_none();
-            match (there, back) {
-                (true, back) => edges.push((a.id.clone(), b.id.clone(), back)),
-                (false, true) => edges.push((b.id.clone(), a.id.clone(), false)),
+    let ties = policy::ties(db.conn(), &agents)?;
+    drop(db);
+    let may = |one: usize, other: usize| -> Done<bool> {
+        let verdict =
+            policy::verdict(&agents[one], &agents[other], |tie| Ok(ties.contains(&(tie, one, other))))?;
+        Ok(verdict == Verdict::May)
+    };
+    let mut edges: Vec<(usize, usize, bool)> = Vec::new();
+    for a in 0..agents.len() {
+        for b in a + 1..agents.len() {
+            match (may(a, b)?, may(b, a)?) {
+                (true, back) => edges.push((a, b, back)),
+                (false, true) => edges.push((b, a, false)),
                 (false, false) => {}
             }
         }
     }
-    drop(db);
     if app.json {
         let nodes: Vec<Value> = agents
             .iter()
             .map(|agent| json!({ "id": agent.id, "role": agent.role, "group": agent.group, "tier": agent.tier }))
             .collect();
-        let edges: Vec<Value> =
-            edges.iter().map(|(from, to, both)| json!({ "from": from, "to": to, "both": both })).collect();
+        let edges: Vec<Value> = edges
+            .iter()
+            .map(|(from, to, both)| json!({ "from": agents[*from].id, "to": agents[*to].id, "both": both }))
+            .collect();
         app.object(&json!({ "agents": nodes, "edges": edges }))?;
         return Ok(Exit::OK);
     }
-    for (from, to, both) in &edges {
-        app.line(format!("{from} {} {to}", if *both { "<->" } else { "->" }))?;
+    let mut alone = vec![true; agents.len()];
+    for (from, to, both) in edges {
+        alone[from] = false;
+        alone[to] = false;
+        let arrow = if both { "<->" } else { "->" };
+        app.line(text::single_line(&format!("{} {arrow} {}", agents[from].id, agents[to].id)))?;
     }
-    for agent in &agents {
-        if !edges.iter().any(|(from, to, _)| *from == agent.id || *to == agent.id) {
-            app.line(format!("{} (nobody)", agent.id))?;
-        }
+    for (agent, _) in agents.iter().zip(alone).filter(|(_, alone)| *alone) {
+        app.line(text::single_line(&format!("{} (nobody)", agent.id)))?;
     }
     Ok(Exit::OK)
 }

@@ -23,6 +23,7 @@ use crate::app::{self, App, Done};
 use crate::cli::Command;
 
 pub use channel::fan_out as members_for;
+pub use look::BETWEEN;
 
 /// Whether a command lives on.
 pub fn kind(command: &Command) -> Kind {

@@ -142,3 +142,32 @@ fn an_older_client_keeps_working_on_our_file() {
     assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE event_type = 'send'"), 3);
     world.assert_sound();
 }
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date_by_whoever_comes_first() {
+    let world = World::with_peers();
+    world.ok(&["--as", "alice", "channel", "create", "dev"]);
+    world.ok(&["--as", "alice", "send", "bob", "from before"]);
+    world.sql(
+        "PRAGMA user_version = 1; DROP INDEX idx_dead_seq; DROP INDEX idx_messages_from;
+         CREATE INDEX idx_messages_from ON messages (from_agent);
+         ALTER TABLE channel_messages DROP COLUMN encoding",
+    );
+    let crowd: Vec<_> = (0..20)
+        .map(|n| world.btmsg(&["--as", "alice", "channel", "post", "dev", &format!("m{n}")]).spawn().unwrap())
+        .collect();
+    for mut one in crowd {
+        assert!(one.wait().unwrap().success());
+    }
+    assert_eq!(world.number("PRAGMA user_version"), 2);
+    assert_eq!(
+        world.json(&["--as", "alice", "channel", "history", "dev"])["messages"].as_array().unwrap().len(),
+        20
+    );
+    assert_eq!(world.inbox("bob"), ["from before"]);
+    // An older client makes its indexes where their names are missing: they are not.
+    world.sql("CREATE INDEX IF NOT EXISTS idx_messages_from ON messages (from_agent)");
+    let columns = world.texts("SELECT name FROM pragma_index_info('idx_messages_from') ORDER BY seqno");
+    assert_eq!(columns, ["from_agent", "to_agent", "seq"]);
+    world.assert_sound();
+}

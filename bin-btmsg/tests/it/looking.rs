@@ -69,6 +69,63 @@ fn search_finds_words_phrases_and_beginnings_and_nothing_foreign() {
 }
 
 #[test]
+fn who_wrote_to_whom_is_looked_up_and_not_walked_through() {
+    let world = World::with_peers();
+    // What answers such questions must name both of the two in its index, or each costs as many rows as the busier
+    // of them has messages: of `send`, under the lock that all writers wait for.
+    let plan = |sql: &str| {
+        let conn = world.sqlite();
+        let mut rows = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = rows.parameter_count();
+        let lines: Vec<String> = rows
+            .query_map(agor_common::db::rusqlite::params_from_iter(vec![1; count]), |row| row.get("detail"))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        lines.join("\n")
+    };
+    let looked_up = "idx_messages_from (from_agent=? AND to_agent=?";
+    let history = plan(btmsg::cmd::BETWEEN);
+    assert_eq!(history.matches(looked_up).count(), 2, "{history}");
+    let answers = plan(&btmsg::policy::Tie::Answers.between());
+    assert!(answers.contains(looked_up), "{answers}");
+}
+
+#[test]
+fn the_graph_is_what_send_obeys() {
+    let world = World::new();
+    for (id, role, group) in [
+        ("root", "admin", ""),
+        ("m", "manager", "g"),
+        ("p", "project", "g"),
+        ("q", "project", "h"),
+        ("r", "project", "i"),
+    ] {
+        world.ok(&["register", id, id, role, group]);
+    }
+    world.ok(&["allow", "p", "q"]);
+    world.ok(&["deny", "m", "p"]);
+    world.ok(&["--as", "root", "send", "r", "an answer is permitted"]);
+    let graph = world.json(&["graph"]);
+    let mut edges: Vec<(String, String)> = Vec::new();
+    for edge in graph["edges"].as_array().unwrap() {
+        let end = |key: &str| edge[key].as_str().unwrap().to_owned();
+        edges.push((end("from"), end("to")));
+        if edge["both"] == true {
+            edges.push((end("to"), end("from")));
+        }
+    }
+    for from in ["root", "m", "p", "q", "r"] {
+        for to in ["root", "m", "p", "q", "r"].into_iter().filter(|to| *to != from) {
+            let sent = world.run(&["--as", from, "send", "--ttl", "100d", to, "x"]).status.code();
+            let may = edges.contains(&(from.to_owned(), to.to_owned()));
+            assert_eq!(sent, Some(if may { 0 } else { 77 }), "{from} to {to}: {edges:?}");
+            world.sql("DELETE FROM messages WHERE content = 'x'");
+        }
+    }
+}
+
+#[test]
 fn the_trail_names_who_did_what_and_an_altered_row() {
     let world = World::with_peers();
     world.ok(&["--as", "alice", "send", "bob", "hi"]);

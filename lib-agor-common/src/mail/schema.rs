@@ -11,7 +11,7 @@ use crate::db::{Schema, add_column, rusqlite};
 pub const SCHEMA: Schema = Schema {
     what: "a btmsg database",
     application_id: 0x6274_6d73, // "btms"
-    migrations: &[v1],
+    migrations: &[v1, v2],
     legacy_tables: &["agents", "messages", "contacts", "channels"],
 };
 
@@ -273,4 +273,17 @@ fn v1(tx: &Transaction<'_>) -> rusqlite::Result<()> {
          WHERE messages.rowid = ordered.r AND messages.seq IS NULL",
     )?;
     tx.execute_batch(OURS)
+}
+
+/// Version 2: who wrote to whom and what shares a place in the order are found without a walk, and a channel's own
+/// row says how its text is encoded.
+///
+/// The index on senders keeps its name, by which older clients know that it is there, and its first column.
+fn v2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    add_column(tx, "channel_messages", "encoding TEXT")?;
+    tx.execute_batch(
+        "DROP INDEX IF EXISTS idx_messages_from;
+         CREATE INDEX idx_messages_from ON messages (from_agent, to_agent, seq);
+         CREATE INDEX IF NOT EXISTS idx_dead_seq ON dead_letter_queue (seq);",
+    )
 }
