@@ -122,14 +122,22 @@ pub const LONGEST: std::time::Duration = std::time::Duration::from_secs(100 * 36
 
 /// `90s`, `15m`, `2h 30m`; a plain number is seconds. At most [`LONGEST`].
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let duration = match text.parse::<f64>() {
-        Ok(seconds) => std::time::Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
-        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
-    };
-    if duration > LONGEST {
-        return Err("longer than a hundred years".to_owned());
+    match text.parse::<f64>() {
+        Ok(number) => seconds(number),
+        Err(_) => bounded(humantime::parse_duration(text).map_err(|error| error.to_string())?),
     }
-    Ok(duration)
+}
+
+/// So many seconds, 0 or more and at most [`LONGEST`].
+pub fn seconds(number: f64) -> Result<std::time::Duration, String> {
+    bounded(
+        std::time::Duration::try_from_secs_f64(number)
+            .map_err(|_| "it must be 0 or more, and not endless")?,
+    )
+}
+
+fn bounded(duration: std::time::Duration) -> Result<std::time::Duration, String> {
+    if duration > LONGEST { Err("longer than a hundred years".to_owned()) } else { Ok(duration) }
 }
 
 /// `1048576`, `64K`, `1MiB`: powers of 1024.

@@ -1,10 +1,11 @@
 //! Sending: one transaction that stores the message, its audit row and its search row, or nothing.
 
 use agor_common::db::rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use agor_common::mail::agents::Agent;
+use agor_common::mail::agents::{self, Agent};
 use agor_common::mail::dead::{self, Reason};
 use agor_common::mail::messages::{self, Message, New};
 use agor_common::mail::presence::{self, Clock};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -119,12 +120,27 @@ impl Recipient {
 
 /// Sends `draft` from `from`. `stall_s` is the default stall threshold.
 pub fn send(tx: &Transaction<'_>, from: &Agent, draft: &Draft, stall_s: i64) -> Done<Sent> {
+    let (sent, unindexed) = store(tx, from, draft, stall_s)?;
+    if let Some(seq) = unindexed {
+        index(tx, seq, draft)?;
+    }
+    Ok(sent)
+}
+
+/// Adds what was stored to the search index.
+pub fn index(tx: &Transaction<'_>, seq: i64, draft: &Draft) -> Done {
+    Ok(messages::index(tx, seq, draft.subject.as_deref(), &draft.body)?)
+}
+
+/// [`send`] without the search index: beside what was sent, the `seq` under which [`index`] must add it before the
+/// transaction ends.
+pub fn store(tx: &Transaction<'_>, from: &Agent, draft: &Draft, stall_s: i64) -> Done<(Sent, Option<i64>)> {
     let recipients = recipients(tx, from, draft)?;
     let fingerprint = draft.dedup_key.as_ref().map(|_| fingerprint(&recipients, draft));
     if let (Some(key), Some(fingerprint)) = (&draft.dedup_key, &fingerprint)
         && let Some(sent) = replay(tx, from, key, fingerprint)?
     {
-        return Ok(sent);
+        return Ok((sent, None));
     }
     if draft.ttl_ms.or(draft.delay_ms).is_some() {
         clock::keep(tx, &from.id)?;
@@ -199,7 +215,7 @@ pub fn send(tx: &Transaction<'_>, from: &Agent, draft: &Draft, stall_s: i64) -> 
         let id = uuid::Uuid::now_v7().to_string();
         tx.execute(
             "INSERT INTO channel_messages (id, channel_id, from_agent, content, created_at, seq, sent_ms, subject,
-                 traceparent) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                 traceparent, encoding) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 id,
                 channel,
@@ -209,13 +225,11 @@ pub fn send(tx: &Transaction<'_>, from: &Agent, draft: &Draft, stall_s: i64) -> 
                 seq,
                 clock.wall_ms,
                 draft.subject,
-                draft.traceparent
+                draft.traceparent,
+                draft.encoding
             ],
         )?;
         post = Some(id);
-    }
-    if draft.encoding.is_none() {
-        messages::index(tx, seq, draft.subject.as_deref(), &draft.body)?;
     }
     if let (Some(old), Some(new)) =
         (&replaced, deliveries.iter().find(|new| Some(&new.to) == replaced.as_ref().map(|m| &m.to)))
@@ -223,9 +237,9 @@ pub fn send(tx: &Transaction<'_>, from: &Agent, draft: &Draft, stall_s: i64) -> 
         supersede(tx, old, &new.id, clock.wall_ms)?;
     }
     if let (Some(key), Some(fingerprint)) = (&draft.dedup_key, fingerprint) {
-        remember(tx, from, key, &fingerprint, &deliveries, clock.wall_ms)?;
+        remember(tx, from, key, &fingerprint, post.as_deref(), &deliveries, clock.wall_ms)?;
     }
-    Ok(Sent { post, deliveries, replayed: false })
+    Ok((Sent { post, deliveries, replayed: false }, draft.encoding.is_none().then_some(seq)))
 }
 
 struct Plan<'a> {
@@ -261,18 +275,15 @@ fn plan<'a>(
 
 /// Every recipient once, in the order given, each permitted.
 fn recipients(tx: &Transaction<'_>, from: &Agent, draft: &Draft) -> Done<Vec<Recipient>> {
+    if let Some(channel) = &draft.channel {
+        return members(tx, channel, from);
+    }
     let mut found: Vec<Recipient> = Vec::new();
-    // The members of this very moment: who joins during a post sees all of it or nothing.
-    let members = match &draft.channel {
-        Some(channel) => crate::cmd::members_for(tx, channel, from)?,
-        None => Vec::new(),
-    };
-    for typed in draft.to.iter().chain(&members) {
+    for typed in &draft.to {
         let recipient = match app::find(tx, typed) {
             Ok(agent) => Recipient::Known(Box::new(agent)),
             Err(Error::NoAgent { typed, .. })
-                if (draft.allow_unknown || draft.channel.is_some())
-                    && agor_common::mail::agents::id_problem(&typed).is_none() =>
+                if draft.allow_unknown && agents::id_problem(&typed).is_none() =>
             {
                 Recipient::Unknown(typed)
             }
@@ -281,8 +292,7 @@ fn recipients(tx: &Transaction<'_>, from: &Agent, draft: &Draft) -> Done<Vec<Rec
         if found.iter().any(|other| other.id() == recipient.id()) {
             continue;
         }
-        // Membership is the permission of a channel.
-        if let (Recipient::Known(to), None) = (&recipient, &draft.channel)
+        if let Recipient::Known(to) = &recipient
             && let Some(why) = policy::refusal(tx, from, to)?
         {
             return Err(Error::Denied {
@@ -295,6 +305,20 @@ fn recipients(tx: &Transaction<'_>, from: &Agent, draft: &Draft) -> Done<Vec<Rec
         found.push(recipient);
     }
     Ok(found)
+}
+
+/// The members of this very moment: who joins during a post sees all of it or nothing. Membership is the permission,
+/// and a member is an id that was stored, not one that somebody typed: never the beginning of another's.
+fn members(tx: &Transaction<'_>, channel: &str, from: &Agent) -> Done<Vec<Recipient>> {
+    let ids = crate::cmd::members_for(tx, channel, from)?;
+    ids.into_iter()
+        .map(|id| {
+            Ok(match agents::get(tx, &id)? {
+                Some(agent) => Recipient::Known(Box::new(agent)),
+                None => Recipient::Unknown(id),
+            })
+        })
+        .collect()
 }
 
 /// A message that `agent` sent or got.
@@ -355,9 +379,12 @@ fn supersede(tx: &Transaction<'_>, old: &Message, by: &str, now_ms: i64) -> Done
     Ok(())
 }
 
-/// What makes two sends the same: recipients, texts and place.
+/// What makes two sends the same: recipients, texts and place. Of a post its channel, whoever the members are.
 fn fingerprint(recipients: &[Recipient], draft: &Draft) -> Vec<u8> {
-    let mut ids: Vec<&str> = recipients.iter().map(Recipient::id).collect();
+    let mut ids: Vec<&str> = match draft.channel {
+        Some(_) => Vec::new(),
+        None => recipients.iter().map(Recipient::id).collect(),
+    };
     ids.sort_unstable();
     let mut sha = Sha256::new();
     let mut field = |text: &str| {
@@ -375,18 +402,28 @@ fn fingerprint(recipients: &[Recipient], draft: &Draft) -> Vec<u8> {
     sha.finalize().to_vec()
 }
 
+/// What is kept of a send under a key: the id of a post, and message and recipient of each delivery.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    post: Option<String>,
+    deliveries: Vec<(String, String)>,
+}
+
 fn remember(
     tx: &Transaction<'_>,
     from: &Agent,
     key: &str,
     fingerprint: &[u8],
+    post: Option<&str>,
     deliveries: &[Delivery],
     now_ms: i64,
 ) -> Done {
-    let result: Vec<[&str; 2]> = deliveries.iter().map(|one| [one.id.as_str(), one.to.as_str()]).collect();
+    let deliveries: Vec<[&str; 2]> =
+        deliveries.iter().map(|one| [one.id.as_str(), one.to.as_str()]).collect();
+    let result = json!({ "post": post, "deliveries": deliveries });
     tx.execute(
         "INSERT INTO dedup (from_agent, key, fingerprint, result, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![from.id, key, fingerprint, json!(result).to_string(), now_ms],
+        params![from.id, key, fingerprint, result.to_string(), now_ms],
     )?;
     Ok(())
 }
@@ -406,10 +443,10 @@ fn replay(tx: &Transaction<'_>, from: &Agent, key: &str, fingerprint: &[u8]) -> 
             "send with key '{key}': it was used for another message before; nothing was sent"
         )));
     }
-    let pairs: Vec<(String, String)> = serde_json::from_str(&result)
+    let first: Remembered = serde_json::from_str(&result)
         .map_err(|_| Error::Data(format!("send with key '{key}': its stored result cannot be read")))?;
-    let mut deliveries = Vec::with_capacity(pairs.len());
-    for (id, to) in pairs {
+    let mut deliveries = Vec::with_capacity(first.deliveries.len());
+    for (id, to) in first.deliveries {
         let dead = tx
             .query_row(
                 "SELECT * FROM dead_letter_queue WHERE message_id = ?1 AND redriven_ms IS NULL ORDER BY id DESC LIMIT 1",
@@ -422,5 +459,5 @@ fn replay(tx: &Transaction<'_>, from: &Agent, key: &str, fingerprint: &[u8]) -> 
             .is_some_and(|message| message.not_before_ms.is_some_and(|at| at > agor_common::time::now_ms()));
         deliveries.push(Delivery { id, to, dead, delayed });
     }
-    Ok(Some(Sent { post: None, deliveries, replayed: true }))
+    Ok(Some(Sent { post: first.post, deliveries, replayed: true }))
 }

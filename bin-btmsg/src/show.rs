@@ -85,19 +85,41 @@ fn body_preview(
     valid: bool,
     max: usize,
 ) -> String {
+    labelled(
+        subject,
+        body,
+        encoding,
+        valid,
+        |words| text::preview(words, max),
+        |body| text::preview(body, max),
+    )
+}
+
+/// A channel's message: its subject and its text whole, on as many lines as it has.
+pub fn post(subject: Option<&str>, body: &str, encoding: Option<&str>, valid: bool) -> String {
+    labelled(subject, body, encoding, valid, text::single_line, |body| text::terminal(body).into_owned())
+}
+
+/// Subject and body, and what there is to be said of the body; what is encoded is no text.
+fn labelled(
+    subject: Option<&str>,
+    body: &str,
+    encoding: Option<&str>,
+    valid: bool,
+    say_subject: impl Fn(&str) -> String,
+    say_body: impl Fn(&str) -> String,
+) -> String {
     let mut line = String::new();
     if !valid {
         line.push_str("[invalid UTF-8] ");
     }
     if let Some(subject) = subject {
-        line.push_str(&text::preview(subject, max));
+        line.push_str(&say_subject(subject));
         line.push_str(": ");
     }
     match encoding {
-        Some(encoding) => {
-            line.push_str(&format!("[{} bytes of {encoding}]", body.len()));
-        }
-        None => line.push_str(&text::preview(body, max)),
+        Some(encoding) => line.push_str(&format!("[{} bytes of {encoding}]", body.len())),
+        None => line.push_str(&say_body(body)),
     }
     line
 }

@@ -115,7 +115,7 @@ pub struct Envelope {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub delay: Option<Duration>,
     /// Send once: a repetition with the same key prints the first id, other content is refused
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub dedup_key: Option<String>,
     /// Dead-letter it after this many leases without an acknowledgement (default 5)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1000))]

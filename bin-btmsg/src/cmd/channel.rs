@@ -2,6 +2,7 @@
 
 use agor_common::db::rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use agor_common::mail::agents::Agent;
+use agor_common::mail::value;
 use agor_common::{Exit, text, time};
 use serde_json::{Value, json};
 
@@ -20,13 +21,11 @@ struct Channel {
 }
 
 fn read(row: &Row<'_>) -> agor_common::db::rusqlite::Result<Channel> {
-    let column =
-        |name: &str| Ok::<_, agor_common::db::rusqlite::Error>(agor_common::mail::text(row.get_ref(name)?).0);
     Ok(Channel {
-        id: column("id")?,
-        name: column("name")?,
-        group: column("group_id")?,
-        created_by: column("created_by")?,
+        id: value::string(row, "id")?,
+        name: value::string(row, "name")?,
+        group: value::string(row, "group_id")?,
+        created_by: value::string(row, "created_by")?,
     })
 }
 
@@ -179,6 +178,17 @@ pub fn fan_out(tx: &Transaction<'_>, channel: &str, from: &Agent) -> Done<Vec<St
     Ok(members(tx, &channel.id)?.into_iter().filter(|member| *member != from.id).collect())
 }
 
+/// A row of a channel's own record.
+struct Post {
+    id: String,
+    from: String,
+    subject: Option<String>,
+    body: String,
+    valid: bool,
+    encoding: Option<String>,
+    sent_ms: i64,
+}
+
 fn history(app: &mut App, typed: &str, limit: u32) -> Done<Exit> {
     let db = app.read()?;
     let channel = find(db.conn(), typed)?;
@@ -193,14 +203,18 @@ fn history(app: &mut App, typed: &str, limit: u32) -> Done<Exit> {
     let mut found = rows
         .query_map(params![channel.id, limit], |row| {
             let (body, valid) = agor_common::mail::text(row.get_ref("content")?);
-            let created = agor_common::mail::text(row.get_ref("created_at")?).0;
-            Ok((
-                agor_common::mail::text(row.get_ref("id")?).0,
-                agor_common::mail::text(row.get_ref("from_agent")?).0,
+            Ok(Post {
+                id: value::string(row, "id")?,
+                from: value::string(row, "from_agent")?,
+                subject: value::optional(row, "subject")?,
                 body,
                 valid,
-                row.get::<_, Option<i64>>("sent_ms")?.or_else(|| time::parse_ms(&created)).unwrap_or(0),
-            ))
+                encoding: value::optional(row, "encoding")?,
+                sent_ms: match value::integer(row, "sent_ms")? {
+                    Some(ms) => ms,
+                    None => time::parse_ms(&value::string(row, "created_at")?).unwrap_or(0),
+                },
+            })
         })?
         .collect::<Result<Vec<_>, _>>()?;
     drop(rows);
@@ -209,20 +223,23 @@ fn history(app: &mut App, typed: &str, limit: u32) -> Done<Exit> {
     if app.json {
         let messages: Vec<Value> = found
             .iter()
-            .map(|(id, from, body, valid, sent)| {
-                json!({ "id": id, "from": from, "text": body, "valid_utf8": valid, "sent_at": time::rfc3339_ms(*sent) })
+            .map(|post| {
+                json!({
+                    "id": post.id, "from": post.from, "subject": post.subject, "text": post.body,
+                    "encoding": post.encoding, "valid_utf8": post.valid, "sent_at": time::rfc3339_ms(post.sent_ms),
+                })
             })
             .collect();
         app.object(&json!({ "channel": channel.id, "name": channel.name, "messages": messages }))?;
         return Ok(Exit::OK);
     }
     let now = time::now_ms();
-    for (_, from, body, _, sent) in &found {
+    for post in &found {
         app.line(format!(
             "{} ({}): {}",
-            text::single_line(from),
-            show::ago(*sent, now),
-            text::terminal(body)
+            text::single_line(&post.from),
+            show::ago(post.sent_ms, now),
+            show::post(post.subject.as_deref(), &post.body, post.encoding.as_deref(), post.valid)
         ))?;
     }
     Ok(Exit::OK)

@@ -1,8 +1,10 @@
 //! `send`, `reply`, and what `channel post` shares with them: bodies, batches, and saying what became of it.
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, Read as _};
 
 use agor_common::db::rusqlite::{Connection, Transaction};
+use agor_common::mail::agents;
 use agor_common::telemetry;
 use agor_common::trace_context::Meta;
 use agor_common::{Exit, Failure as _, output, text};
@@ -78,6 +80,10 @@ pub fn reply(app: &mut App, args: cli::Reply) -> Done<Exit> {
         let message = send::own_message(conn, &agent, &typed)?;
         // An answer to one's own message goes where that went.
         let to = if message.from == agent.id { message.to } else { message.from };
+        // A stored id is nobody's beginning: who is not registered (btmsg itself, for one) reads no answer.
+        if agents::get(conn, &to)?.is_none() {
+            return Err(Error::NoAgent { typed: to, near: Vec::new() });
+        }
         draft.to = vec![to];
         draft.reply_to = Some(message.id);
         Ok(())
@@ -138,6 +144,13 @@ fn fill(mut draft: Draft, bytes: Vec<u8>, limit: u64, base64: bool) -> Done<Draf
     }
     if bytes.len() as u64 > limit {
         return Err(Error::Data(format!("send: the body is larger than {limit} bytes; nothing was sent")));
+    }
+    let subject = draft.subject.as_deref().unwrap_or_default();
+    if subject.len() as u64 > limit {
+        return Err(Error::Data(format!("send: the subject is larger than {limit} bytes; nothing was sent")));
+    }
+    if subject.contains('\0') {
+        return Err(Error::Data("send: the subject holds a NUL".into()));
     }
     if base64 {
         draft.body = base64::engine::general_purpose::STANDARD.encode(bytes);
@@ -200,7 +213,7 @@ pub fn one(app: &mut App, envelope: &cli::Envelope, draft: Draft) -> Done<Exit> 
     }
     drop(entered);
     // Before anything is printed: whoever reads that may take its time.
-    wake_all(&sent);
+    wake_all(std::iter::once(&sent));
     say(app, &sent, envelope.dedup_key.as_deref())?;
     if due {
         aside(app, &mut db);
@@ -211,13 +224,20 @@ pub fn one(app: &mut App, envelope: &cli::Envelope, draft: Draft) -> Done<Exit> 
     Ok(if sent.is_parked() { Exit::UNAVAILABLE } else { Exit::OK })
 }
 
-fn wake_all(sent: &Sent) {
-    for delivery in sent.deliveries.iter().filter(|delivery| delivery.dead.is_none()) {
-        wake::touch(&delivery.to);
+/// Wakes every recipient once, and counts what was sent.
+fn wake_all<'a>(sent: impl Iterator<Item = &'a Sent>) {
+    let mut awake = HashSet::new();
+    let (mut all, mut dead) = (0, 0);
+    for delivery in sent.flat_map(|sent| &sent.deliveries) {
+        all += 1;
+        if delivery.dead.is_some() {
+            dead += 1;
+        } else if awake.insert(&delivery.to) {
+            wake::touch(&delivery.to);
+        }
     }
     if telemetry::is_on() {
-        let dead = sent.deliveries.iter().filter(|delivery| delivery.dead.is_some()).count() as u64;
-        telemetry::count("agor.btmsg.messages.sent", sent.deliveries.len() as u64, &[]);
+        telemetry::count("agor.btmsg.messages.sent", all, &[]);
         if dead > 0 {
             telemetry::count("agor.btmsg.messages.dead_lettered", dead, &[]);
         }
@@ -398,6 +418,10 @@ pub fn batch(app: &mut App, base: &Draft, envelope: &cli::Envelope, prepare: &Pr
 
 /// A line as a message.
 pub(crate) fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>) -> Result<Draft, Error> {
+    // An array would do for the fields in their order, which nobody promised.
+    if raw.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Data("not a message: it is no JSON object".into()));
+    }
     let line: Line =
         serde_json::from_slice(raw).map_err(|error| Error::Data(format!("not a message: {error}")))?;
     let mut draft = base.clone();
@@ -405,10 +429,12 @@ pub(crate) fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>)
         use clap::ValueEnum as _;
         draft.priority = cli::Priority::from_str(priority, true).map_err(Error::Data)?.number();
     }
-    #[expect(clippy::cast_possible_truncation, reason = "saturates; a time to live of ages is one of ages")]
-    let ms = |seconds: f64| (seconds.max(0.0) * 1000.0) as i64;
-    draft.ttl_ms = line.ttl_s.map(ms).or(draft.ttl_ms);
-    draft.delay_ms = line.delay_s.map(ms).or(draft.delay_ms);
+    let ms = |key: &str, seconds: Option<f64>| {
+        let span = seconds.map(|seconds| cli::seconds(seconds).map(app::millis)).transpose();
+        span.map_err(|why| Error::Data(format!("{key}: {why}")))
+    };
+    draft.ttl_ms = ms("ttl_s", line.ttl_s)?.or(draft.ttl_ms);
+    draft.delay_ms = ms("delay_s", line.delay_s)?.or(draft.delay_ms);
     draft.subject = line.subject.clone().or(draft.subject);
     draft.thread = line.thread.clone().or(draft.thread);
     draft.reply_to = line.reply_to.clone().or(draft.reply_to);
@@ -418,6 +444,9 @@ pub(crate) fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>)
     draft.traceparent = line.meta.as_ref().and_then(Meta::parent).map(|parent| parent.to_string());
     if draft.max_deliveries.is_some_and(|n| !(1..=1000).contains(&n)) {
         return Err(Error::Data("max_deliveries: it must be 1 to 1000".into()));
+    }
+    if draft.dedup_key.as_deref() == Some("") {
+        return Err(Error::Data("dedup_key: it is empty".into()));
     }
     let bytes = match line.encoding.as_deref() {
         None => line.text.clone().into_bytes(),
@@ -443,11 +472,15 @@ fn send_chunk(
     let results = db.write(|tx| -> Done<Vec<(usize, Result<Sent, Error>)>> {
         let from = app::find(tx, &me)?;
         let mut results = Vec::with_capacity(chunk.len());
+        // Indexed at the end: with pending words the search index writes a segment for each savepoint.
+        let mut unindexed = Vec::with_capacity(chunk.len());
         for (number, draft) in chunk {
             let result = draft.and_then(|draft| {
                 let own = draft.traceparent.clone().or_else(|| traceparent.clone());
                 let draft = Draft { traceparent: own, ..draft };
-                in_savepoint(tx, |tx| send::send(tx, &from, &draft, stall_s))
+                let (sent, seq) = in_savepoint(tx, |tx| send::store(tx, &from, &draft, stall_s))?;
+                unindexed.extend(seq.map(|seq| (seq, draft)));
+                Ok(sent)
             });
             match result {
                 // A sick database is no line's fault.
@@ -459,12 +492,13 @@ fn send_chunk(
                 other => results.push((number, other)),
             }
         }
+        for (seq, draft) in &unindexed {
+            send::index(tx, *seq, draft)?;
+        }
         Ok(results)
     })?;
     drop(db);
-    for sent in results.iter().filter_map(|(_, result)| result.as_ref().ok()) {
-        wake_all(sent);
-    }
+    wake_all(results.iter().filter_map(|(_, result)| result.as_ref().ok()));
     for (number, result) in results {
         match result {
             Ok(sent) => {

@@ -1,6 +1,6 @@
 //! Channels: all members or nobody.
 
-use crate::world::{World, texts};
+use crate::world::{World, stderr, stdout, texts};
 
 #[test]
 fn a_post_reaches_every_member_and_nobody_else() {
@@ -71,4 +71,61 @@ fn only_managers_and_the_creator_change_others_membership() {
     let output = world.with_input(&["--as", "boss", "channel", "post", "dev", "--ndjson"], lines);
     assert_eq!(output.status.code(), Some(65));
     assert_eq!(world.inbox("w2"), ["one", "two"]);
+}
+
+#[test]
+fn a_post_under_a_key_is_posted_once_whoever_joins_meanwhile() {
+    let world = World::with_peers();
+    world.ok(&["register", "carol"]);
+    world.ok(&["--as", "alice", "channel", "create", "dev"]);
+    let post = |text: &str| world.run(&["--as", "alice", "channel", "post", "--dedup-key", "k", "dev", text]);
+    // With nobody to hear it, too.
+    let first = post("news");
+    for member in ["bob", "carol"] {
+        world.ok(&["channel", "add", "dev", member]);
+        let again = post("news");
+        assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+        assert_eq!(stdout(&again), stdout(&first));
+    }
+    assert_eq!(world.texts("SELECT id FROM channel_messages"), [stdout(&first).trim_end()]);
+    assert_eq!(post("other news").status.code(), Some(65));
+    assert_eq!(world.number("SELECT count(*) FROM messages"), 0);
+}
+
+#[test]
+fn a_member_that_nobody_registered_is_not_another_whose_id_begins_so() {
+    let world = World::with_peers();
+    for agent in ["bobby", "robert", "roberta"] {
+        world.ok(&["register", agent]);
+    }
+    world.ok(&["--as", "alice", "channel", "create", "dev"]);
+    // As an older client leaves them: nobody, with one and with two agents whose ids begin so.
+    world.sql(
+        "DELETE FROM agents WHERE id = 'bob';
+         INSERT INTO channel_members (channel_id, agent_id) SELECT id, 'bob' FROM channels;
+         INSERT INTO channel_members (channel_id, agent_id) SELECT id, 'rober' FROM channels;
+         INSERT INTO messages (id, from_agent, to_agent, content, group_id) VALUES ('old', 'bob', 'alice', 'x', '')",
+    );
+    world.fails(69, &["--as", "alice", "channel", "post", "dev", "for members only"]);
+    assert_eq!(world.texts("SELECT to_agent FROM dead_letter_queue ORDER BY 1"), ["bob", "rober"]);
+    world.fails(67, &["--as", "alice", "reply", "old", "to whom?"]);
+    assert_eq!(world.number("SELECT count(*) FROM messages WHERE to_agent <> 'alice'"), 0);
+    world.ok(&["register", "bob"]);
+    assert_eq!(world.inbox("bob"), ["for members only"]);
+}
+
+#[test]
+fn the_record_of_a_channel_says_what_is_no_text() {
+    let world = World::with_peers();
+    world.ok(&["--as", "alice", "channel", "create", "dev"]);
+    let args = ["--as", "alice", "channel", "post", "--base64", "--subject", "a picture", "dev", "-"];
+    assert_eq!(world.with_input(&args, b"\0\xff").status.code(), Some(0));
+    // A row of somebody else's making hides no other.
+    world.sql("INSERT INTO channel_messages (id, channel_id, from_agent, content, sent_ms) SELECT 'odd', id, 'bob', 'words', 'noon' FROM channels");
+    let shown = world.json(&["channel", "history", "dev"]);
+    assert_eq!(texts(&shown, "messages"), ["words", "AP8="]);
+    assert_eq!(shown["messages"][1]["encoding"], "base64");
+    assert_eq!(shown["messages"][1]["subject"], "a picture");
+    let line = world.ok(&["channel", "history", "dev"]);
+    assert!(line.contains("a picture: [4 bytes of base64]") && !line.contains("AP8="), "{line}");
 }

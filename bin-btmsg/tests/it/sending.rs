@@ -257,6 +257,37 @@ fn a_batch_sends_each_line_and_refuses_only_the_bad_ones() {
 }
 
 #[test]
+fn what_a_line_may_not_say_is_refused_and_not_bent() {
+    let world = World::with_peers();
+    let lines = [
+        r#"{"to":"bob","text":"x","ttl_s":-1}"#,
+        r#"{"to":"bob","text":"x","delay_s":-0.5}"#,
+        r#"{"to":"bob","text":"x","ttl_s":1e300}"#,
+        r#"{"to":"bob","text":"x","delay_s":4e9}"#,
+        r#"{"to":"bob","text":"x","dedup_key":""}"#,
+        r#"{"to":"bob","text":"x","subject":"a\u0000b"}"#,
+        // The fields in their order: no object.
+        r#"["bob","x",null,null,null,null,null,null,null,null,null,null,null]"#,
+        r#""bob""#,
+    ];
+    let output = world.with_input(&["--as", "alice", "send", "--ndjson"], lines.join("\n").as_bytes());
+    assert_eq!(output.status.code(), Some(65));
+    let said = stderr(&output);
+    for number in 1..=lines.len() {
+        assert!(said.contains(&format!("stdin line {number}: ")), "{said}");
+    }
+    let large = format!(r#"{{"to":"bob","text":"x","subject":"{}"}}"#, "y".repeat(1025));
+    let args = ["--as", "alice", "send", "--ndjson", "--max-size", "1024"];
+    assert_eq!(world.with_input(&args, large.as_bytes()).status.code(), Some(65));
+    world.fails(2, &["--as", "alice", "send", "--dedup-key", "", "bob", "x"]);
+    assert_eq!(world.number("SELECT count(*) FROM messages"), 0);
+    // Nothing of it is a lie where it is said right.
+    let right = br#"{"to":"bob","text":"x","ttl_s":60.5,"delay_s":0.001,"subject":"y"}"#;
+    assert!(world.with_input(&["--as", "alice", "send", "--ndjson"], right).status.success());
+    assert_eq!(world.number("SELECT expires_ms - sent_ms FROM messages"), 60_500);
+}
+
+#[test]
 fn a_slow_pipe_holds_no_lock() {
     let world = World::with_peers();
     let mut slow = world
