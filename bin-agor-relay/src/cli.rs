@@ -235,8 +235,8 @@ pub(crate) struct Connect {
     #[arg(long, conflicts_with = "observe", help_heading = "Session")]
     pub(crate) take: bool,
     /// Where to begin: now, start, or a sequence number
-    #[arg(long, value_name = "SEQ", default_value = "now", help_heading = "Session")]
-    pub(crate) from: String,
+    #[arg(long, value_name = "SEQ", default_value = "now", value_parser = from, help_heading = "Session")]
+    pub(crate) from: From,
     /// Remember in FILE what was received, so that the next connect with it goes on from there
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub(crate) state: Option<PathBuf>,
@@ -263,6 +263,23 @@ pub(crate) struct Connect {
     /// Time for one attempt to connect, handshakes included
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "End")]
     pub(crate) timeout: Duration,
+}
+
+/// Where a `connect` begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Now,
+    Start,
+    Seq(u64),
+}
+
+fn from(text: &str) -> Result<From, String> {
+    match (text, text.parse()) {
+        ("now", _) => Ok(From::Now),
+        ("start", _) => Ok(From::Start),
+        (_, Ok(seq @ 1..)) => Ok(From::Seq(seq)),
+        _ => Err("now, start, or a number from 1".into()),
+    }
 }
 
 /// How long to wait for output after stdin ended.

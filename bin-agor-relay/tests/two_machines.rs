@@ -129,7 +129,10 @@ fn a_cut_and_a_slow_cable_lose_and_repeat_nothing() {
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || {
         for n in 0..20_000 {
-            writeln!(stdin, "{n} {:0100}", n * 3).unwrap();
+            if writeln!(stdin, "{n} {:0100}", n * 3).is_err() {
+                // It ended too soon, and says below why.
+                return;
+            }
             if n % 100 == 0 {
                 std::thread::sleep(Duration::from_millis(15));
             }
@@ -137,14 +140,18 @@ fn a_cut_and_a_slow_cable_lose_and_repeat_nothing() {
     });
     let lines = std::thread::scope(|scope| {
         let output = child.stdout.take().unwrap();
+        let (first, connected) = std::sync::mpsc::channel();
         let reader = scope.spawn(move || {
             let mut n = 0;
             for line in BufReader::new(output).lines() {
                 assert_eq!(line.unwrap(), format!("{n} {:0100}", n * 3));
                 n += 1;
+                let _ = first.send(());
             }
             n
         });
+        // A first connection that cannot be made is not tried again: the cable is cut after it.
+        let _ = connected.recv();
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(400));
             cable.cut(true);
@@ -154,9 +161,9 @@ fn a_cut_and_a_slow_cable_lose_and_repeat_nothing() {
         reader.join().unwrap()
     });
     writer.join().unwrap();
-    assert_eq!(lines, 20_000);
-    assert_eq!(common::wait(&mut child), Some(0));
     let mut said = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(lines, 20_000, "{said}");
+    assert_eq!(common::wait(&mut child), Some(0));
     assert!(said.contains("connection lost"), "the cable was never noticed to be cut: {said}");
 }

@@ -118,7 +118,7 @@ impl Target {
                 })?;
                 match TlsConnector::from(config.clone()).connect(name, tcp).await {
                     Ok(tls) => {
-                        announce_first_use(authority, seen);
+                        remember_first_use(authority, seen)?;
                         Box::new(tls)
                     }
                     Err(error) => return Err(tls_failure(authority, &error, seen)),
@@ -157,22 +157,37 @@ impl Target {
     }
 }
 
-fn announce_first_use(authority: &str, seen: &Seen) {
-    let Ok(mut seen) = seen.lock() else { return };
-    if std::mem::take(&mut seen.added)
-        && let Some(pin) = seen.pin
-    {
-        output::notice(TOOL, &format!("first connection to {authority}: its key is now known as {pin}"));
+/// The handshake is done, so the relay has the key that it showed.
+fn remember_first_use(authority: &str, seen: &Seen) -> Result<(), Failed> {
+    let (unknown, pin) = match seen.lock() {
+        Ok(mut seen) => (seen.unknown.take(), seen.pin),
+        Err(_) => return Ok(()),
+    };
+    let Some((known, pin)) = unknown.zip(pin) else { return Ok(()) };
+    // Another process may have been faster, and may have seen another key.
+    match known.check(pin, true) {
+        Ok(added) => {
+            if added {
+                let line = format!("first connection to {authority}: its key is now known as {pin}");
+                output::notice(TOOL, &line);
+            }
+            Ok(())
+        }
+        Err(why) => Err(identity(authority, &why)),
     }
+}
+
+fn identity(authority: &str, why: &str) -> Failed {
+    Failed::Never(Error::Identity {
+        what: format!("refuse {authority}: {why}"),
+        hint: Some("nothing was sent; find out who answers there before anything else".into()),
+    })
 }
 
 fn tls_failure(authority: &str, error: &io::Error, seen: &Seen) -> Failed {
     let refusal = seen.lock().ok().and_then(|seen| seen.refusal.clone());
     if let Some(why) = refusal {
-        return Failed::Never(Error::Identity {
-            what: format!("refuse {authority}: {why}"),
-            hint: Some("nothing was sent; find out who answers there before anything else".into()),
-        });
+        return identity(authority, &why);
     }
     let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     match inner {

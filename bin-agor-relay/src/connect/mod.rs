@@ -42,9 +42,19 @@ impl Url {
             }
             _ => (rest, 9750),
         };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let bare = in_brackets.unwrap_or(host);
         if bare.is_empty() || port == 0 {
             return Err(bad("host or port is missing"));
+        }
+        if in_brackets.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_err()) {
+            return Err(bad("there is no IPv6 address in the brackets"));
+        }
+        if in_brackets.is_none() && host.contains(':') {
+            return Err(bad("an IPv6 address needs brackets"));
+        }
+        if rustls::pki_types::ServerName::try_from(bare).is_err() {
+            return Err(bad("the host is neither a name nor an address"));
         }
         Ok(Url { tls, host: bare.to_owned(), port })
     }

@@ -49,15 +49,17 @@ struct Verifier {
 pub(crate) struct Observation {
     pub(crate) pin: Option<Pin>,
     pub(crate) refusal: Option<String>,
-    pub(crate) added: bool,
+    /// It is not known yet, and to be remembered once it has shown that it has the key.
+    pub(crate) unknown: Option<Known>,
 }
 
 /// Shared between the verifier and whoever opened the connection.
 pub(crate) type Seen = Arc<Mutex<Observation>>;
 
 impl Known {
-    /// Compares, or adds a relay that is not known yet. One process at a time, by a lock on the file.
-    fn check(&self, pin: Pin) -> Result<bool, String> {
+    /// Compares, and adds a relay that is not known yet if it may. Returns whether it was unknown. One process at a
+    /// time, by a lock on the file.
+    pub(crate) fn check(&self, pin: Pin, may_add: bool) -> Result<bool, String> {
         let io = |error: std::io::Error| format!("known relays {}: {error}", self.file.display());
         let mut file = File::options()
             .read(true)
@@ -83,6 +85,9 @@ impl Known {
                     self.file.display()
                 ));
             }
+        }
+        if !may_add {
+            return Ok(true);
         }
         file.seek(std::io::SeekFrom::End(0)).map_err(io)?;
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -122,10 +127,11 @@ impl ServerCertVerifier for Verifier {
                 let wanted: Vec<String> = pins.iter().map(Pin::to_string).collect();
                 return Err(self.refuse(format!("its key {pin} is not the pinned {}", wanted.join(" or "))));
             }
-            Trust::FirstUse(known) => match known.check(pin) {
-                Ok(added) => {
+            // A certificate is public: whoever shows one has not shown yet that he has its key.
+            Trust::FirstUse(known) => match known.check(pin, false) {
+                Ok(unknown) => {
                     if let Ok(mut seen) = self.seen.lock() {
-                        seen.added = added;
+                        seen.unknown = unknown.then(|| known.clone());
                     }
                 }
                 Err(why) => return Err(self.refuse(why)),
@@ -222,17 +228,19 @@ mod tests {
         let pin = |byte: u8| Pin::parse(&format!("sha256//{}", base64_of([byte; 32]))).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| known("h:1").check(pin(1)).unwrap());
+                scope.spawn(|| known("h:1").check(pin(1), true).unwrap());
             }
         });
         let text = std::fs::read_to_string(dir.path().join("known_relays")).unwrap();
         assert_eq!(text, format!("h:1 {}\n", pin(1)));
         let mode = std::fs::metadata(dir.path().join("known_relays")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let why = known("h:1").check(pin(2)).unwrap_err();
+        let why = known("h:1").check(pin(2), false).unwrap_err();
         assert!(why.contains(&pin(1).to_string()) && why.contains(&pin(2).to_string()), "{why}");
         assert_eq!(std::fs::read_to_string(dir.path().join("known_relays")).unwrap(), text);
-        assert!(known("h:2").check(pin(2)).unwrap());
+        assert!(known("h:2").check(pin(2), false).unwrap());
+        assert!(known("h:2").check(pin(2), true).unwrap());
+        assert!(!known("h:2").check(pin(2), false).unwrap());
     }
 
     fn base64_of(bytes: [u8; 32]) -> String {

@@ -8,10 +8,16 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{ACK_EVERY, Bridge, Over};
 use crate::TOOL;
+use crate::cli::From;
 use crate::connect::link::Link;
 use crate::connect::stdio::{self, Piece, Wrote};
 use crate::error::Error;
 use crate::protocol::Event;
+
+/// The relay does not keep to the protocol.
+fn broken(what: &str) -> Over {
+    Over::Fatal(Error::Data { what: format!("not as the protocol says: {what}") })
+}
 
 impl Bridge<'_> {
     /// Hello and attach; returns the attach command's id.
@@ -30,14 +36,16 @@ impl Bridge<'_> {
         if !self.epoch.is_empty() {
             attach.insert("epoch".into(), self.epoch.as_str().into());
         }
-        match (self.seq, self.args.from.as_str()) {
-            (Some(seq), _) => drop(attach.insert("from".into(), (seq + 1).into())),
-            (None, "now") if self.args.start => drop(attach.insert("from".into(), "now".into())),
-            (None, "now") => {}
-            (None, from) => {
-                let value = from.parse::<u64>().map_or_else(|_| Value::from(from), Value::from);
-                attach.insert("from".into(), value);
-            }
+        let from: Option<Value> = match (self.seq, self.args.from) {
+            (Some(seq), _) => Some((seq + 1).into()),
+            (None, From::Seq(seq)) => Some(seq.into()),
+            (None, From::Start) => Some("start".into()),
+            (None, From::Now) if self.args.start => Some("now".into()),
+            // Left out, so that of a session that has ended its end is told.
+            (None, From::Now) => None,
+        };
+        if let Some(from) = from {
+            attach.insert("from".into(), from);
         }
         // Each attach is a new one: its answer tells where this connection begins.
         let id = format!("\"attach-{}\"", uuid::Uuid::new_v4().simple());
@@ -110,7 +118,8 @@ impl Bridge<'_> {
             }
             "result" => self.answered(id),
             "error" => return self.refused(&event, id, attach_id),
-            "output" | "exit" | "closed" | "gap" => return self.output(&event, text),
+            "output" | "exit" | "closed" | "gap" if *attached => return self.output(&event, text),
+            "output" | "exit" | "closed" | "gap" => return Some(broken("an event before the attach")),
             _ => {}
         }
         None
@@ -136,6 +145,7 @@ impl Bridge<'_> {
         }
         // What the relay heard of this before the connection is uncertain: it is told again.
         self.acked = 0;
+        self.up = true;
         if !std::mem::replace(&mut self.was_up, true)
             && let Err(error) = self.open_stdio(value["written"].as_u64().unwrap_or(0))
         {
@@ -182,8 +192,19 @@ impl Bridge<'_> {
         if event.session.as_deref() != Some(&*self.args.session) {
             return None;
         }
+        let (from, to) = match &*event.kind {
+            "gap" => (event.from?, event.to?),
+            _ => (event.seq?, event.seq?),
+        };
+        let known = self.seq.unwrap_or(0);
+        // Never twice, whatever a connection repeats; and never with a hole that nobody named.
+        if to <= known {
+            return None;
+        }
+        if from > known + 1 {
+            return Some(broken(&format!("event {from} after {known}")));
+        }
         if event.kind == "gap" {
-            let (from, to) = (event.from.unwrap_or(0), event.to.unwrap_or(0));
             let bytes = event.bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
             output::warning(
                 TOOL,
@@ -195,11 +216,7 @@ impl Bridge<'_> {
             }
             return None;
         }
-        let seq = event.seq?;
-        // Never twice, whatever a connection repeats.
-        if self.seq.is_some_and(|known| seq <= known) {
-            return None;
-        }
+        let seq = to;
         self.seq = Some(seq);
         self.quiet_since = Instant::now();
         match &*event.kind {
@@ -214,6 +231,7 @@ impl Bridge<'_> {
         }
         let bytes = match event.bytes() {
             Some(bytes) => bytes.into_owned(),
+            None if event.kind == "output" => return Some(broken("output without data")),
             None => Vec::new(),
         };
         let stderr = event.stream.as_deref() == Some("stderr");

@@ -76,6 +76,8 @@ pub(super) struct Bridge<'a> {
     ended: bool,
     /// Connected at least once.
     was_up: bool,
+    /// The present connection has its attach answered.
+    up: bool,
     /// When a connection was given up last. What it had said may reach the relay late, and then the relay takes
     /// it for the newer one.
     abandoned: Option<Instant>,
@@ -135,6 +137,7 @@ impl<'a> Bridge<'a> {
             exit: None,
             ended: false,
             was_up: false,
+            up: false,
             abandoned: None,
         })
     }
@@ -144,19 +147,24 @@ impl<'a> Bridge<'a> {
         let mut lost_at: Option<Instant> = None;
         let mut pause = FIRST_PAUSE;
         loop {
+            self.up = false;
             match self.target.open(self.args.timeout).await {
                 Ok(link) => match self.connection(link).await {
                     Over::Done(exit) => return Ok(exit),
                     Over::Fatal(error) => return Err(error),
                     Over::Lost(why) => {
-                        if self.args.retry.is_zero() {
+                        let now = Instant::now();
+                        // Whoever takes connections and drops them before they are of use is no relay.
+                        if lost_at.is_none() || self.up {
+                            lost_at = Some(now);
+                            pause = FIRST_PAUSE;
+                        }
+                        if lost_at.is_none_or(|at| at.elapsed() >= self.args.retry) {
                             let what = format!("connection to {} lost: {why}", self.target.authority);
                             return Err(Error::Unreachable { what, hint: None });
                         }
                         output::notice(TOOL, &format!("connection lost ({why}): connecting again"));
-                        lost_at = Some(Instant::now());
-                        self.abandoned = lost_at;
-                        pause = FIRST_PAUSE;
+                        self.abandoned = Some(now);
                     }
                 },
                 Err(Failed::Never(error)) => return Err(error),
@@ -173,7 +181,8 @@ impl<'a> Bridge<'a> {
     async fn connection(&mut self, mut link: Link) -> Over {
         let attach_id = self.greet(&mut link);
         let mut attached = false;
-        let mut heard = Instant::now();
+        let began = Instant::now();
+        let mut heard = began;
         let mut tick = tokio::time::interval((self.args.ping / 2).min(Duration::from_millis(100)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pinged = Instant::now();
@@ -214,6 +223,9 @@ impl<'a> Bridge<'a> {
                     // On a slow link one message takes its time: its bytes are signs of life too.
                     if std::mem::replace(&mut read, link.read()) != link.read() {
                         heard = Instant::now();
+                    }
+                    if !attached && began.elapsed() >= self.args.timeout {
+                        return Over::Lost("the relay does not answer".into());
                     }
                     if room && heard.elapsed() >= self.args.ping * 2 {
                         return Over::Lost("the relay is silent".into());
