@@ -29,8 +29,8 @@ pub(crate) struct Throttle {
     table: HashMap<IpAddr, Record>,
 }
 
-/// IPv4 whole (also where it is mapped into IPv6), IPv6 by its /64.
-fn key(address: IpAddr) -> IpAddr {
+/// What counts as one address: IPv4 whole (also where it is mapped into IPv6), IPv6 by its /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let mut octets = v6.octets();
@@ -44,14 +44,14 @@ fn key(address: IpAddr) -> IpAddr {
 impl Throttle {
     /// How long `address` is still refused, if it is.
     pub(crate) fn refused(&self, address: IpAddr, limit: Limit, now: Instant) -> Option<Duration> {
-        let record = self.table.get(&key(address))?;
+        let record = self.table.get(&network(address))?;
         let age = now.saturating_duration_since(record.last);
         (record.failures >= limit.failures && age < limit.period).then(|| limit.period - age)
     }
 
     /// Counts one failure.
     pub(crate) fn failed(&mut self, address: IpAddr, limit: Limit, now: Instant) {
-        let key = key(address);
+        let key = network(address);
         if !self.table.contains_key(&key) && self.table.len() >= CAPACITY {
             self.make_room(limit, now);
         }

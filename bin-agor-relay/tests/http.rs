@@ -45,7 +45,7 @@ fn only_a_right_handshake_is_upgraded() {
         ),
         (whole(&format!("{auth}Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{KEY}")), &[426]),
         (format!("POST / HTTP/1.1\r\nHost: h\r\n{auth}{UPGRADE}{KEY}\r\n"), &[405]),
-        (format!("GET / HTTP/1.0\r\nHost: h\r\n{auth}{UPGRADE}{KEY}\r\n"), &[505]),
+        (format!("GET / HTTP/1.0\r\nHost: h\r\n{auth}{UPGRADE}{KEY}\r\n"), &[400]),
         (format!("GET / HTTP/1.1\r\n{auth}{UPGRADE}{KEY}\r\n"), &[400]),
         (whole(&format!("Host: other\r\n{auth}{UPGRADE}{KEY}")), &[400]),
         (whole(&format!("{auth}X: a\r\n b\r\n{UPGRADE}{KEY}")), &[400]),

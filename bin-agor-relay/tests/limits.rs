@@ -233,6 +233,40 @@ fn connections_are_limited_and_those_who_are_there_live_on() {
     eventually("there is room again", || Client::open(server.port, TOKEN).is_ok());
 }
 
+/// A connection from another address of this machine that says nothing.
+fn silent_from(source: [u8; 4], port: u16) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    use std::net::{Ipv4Addr, SocketAddrV4};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddrV4::new(source.into(), 0)).unwrap();
+    connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
+    socket.into()
+}
+
+#[test]
+fn one_address_that_fills_the_waiting_room_keeps_no_other_out() {
+    for options in [["--max-pending", "8"], ["--max-connections", "8"]] {
+        let mut options = options.to_vec();
+        options.extend(["--handshake-timeout", "10m"]);
+        let server = Server::plain(&options, &["cat"]);
+        let mut crowd: Vec<TcpStream> = (0..8).map(|_| silent_from([127, 0, 0, 2], server.port)).collect();
+        // Full for its own, who is refused at once.
+        let mut none = Vec::new();
+        let _ = silent_from([127, 0, 0, 2], server.port).read_to_end(&mut none);
+        server.wait_log("refused");
+        let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
+        for client in &mut clients {
+            assert_eq!(client.ask("ping", "default", &json!({}))["type"], "pong");
+        }
+        // The oldest had to go, and only as many as were in the way.
+        let _ = crowd[0].read_to_end(&mut none);
+        crowd[7].set_nonblocking(true).unwrap();
+        let error = crowd[7].read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        assert!(server.log().contains("gave way"), "{}", server.log());
+    }
+}
+
 #[test]
 fn out_of_descriptors_it_waits_and_serves_on() {
     let place = common::Place::new();

@@ -1,6 +1,6 @@
 //! Which tokens are let in, and where the relay's own comes from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agor_common::{output, time};
 
@@ -10,13 +10,22 @@ use crate::error::Error;
 use crate::token::{Grant, Hash, Scope, Secret};
 use crate::{TOOL, sys};
 
-/// Every token that is let in: that of the command line or environment, and those of the tables.
-pub(super) fn grants(serve: &Serve, table: &Table) -> Result<Vec<Grant>, Error> {
+/// Every token that is let in: that of the command line or environment, and those of the tables. `before` is what
+/// was let in until now, if anything was.
+pub(super) fn grants(serve: &Serve, table: &Table, before: &[Grant]) -> Result<Vec<Grant>, Error> {
     let mut grants = Vec::new();
     let file = serve.token.token_file.clone().or_else(|| table.token_file.clone());
-    if let Some(secret) = secret(&serve.token, file)? {
+    // A descriptor and stdin give their token once; by the time of a reload the number may be that of a
+    // descriptor of ours.
+    let once = serve.token.token.is_none()
+        && (serve.token.token_fd.is_some() || file.as_deref() == Some(Path::new("-")));
+    let hash = match before.first().filter(|_| once) {
+        Some(main) => Some(main.hash),
+        None => secret(&serve.token, file)?.map(|secret| secret.hash()),
+    };
+    if let Some(hash) = hash {
         let scope = if serve.allow_exec || table.allow_exec { Scope::Exec } else { Scope::Start };
-        grants.push(Grant { name: "main".into(), hash: secret.hash(), scope, sessions: None, expires: None });
+        grants.push(Grant { name: "main".into(), hash, scope, sessions: None, expires: None });
     }
     for (name, token) in &table.token {
         let hash = Hash::parse(&token.hash).ok_or_else(|| {

@@ -145,13 +145,14 @@ fn bounded<T: PartialOrd + Copy + std::fmt::Debug>(
 }
 
 impl Config {
-    /// Puts command line, environment and file together and checks the whole.
-    pub(crate) fn load(serve: &Serve) -> Result<Config, Error> {
+    /// Puts command line, environment and file together and checks the whole. `before` are the grants of the
+    /// configuration that this one is to replace; at start there are none.
+    pub(crate) fn load(serve: &Serve, before: &[Grant]) -> Result<Config, Error> {
         let table: Table = agor_common::config::load("relay", serve.config.as_deref())?.value;
         let tls = tls_files(serve, &table)?;
         let listen = listen(serve, &table, tls.is_some())?;
         let limits = limits(serve, &table)?;
-        let grants = grants(serve, &table)?;
+        let grants = grants(serve, &table, before)?;
         let mut sessions = BTreeMap::new();
         for (name, session) in &table.session {
             check_name(name)?;

@@ -48,6 +48,8 @@ pub(crate) struct Client {
     outbox: RefCell<Weak<Outbox>>,
     connected: Cell<bool>,
     left: Cell<Instant>,
+    /// Its commands that have a tool running.
+    pub(super) tools: Cell<usize>,
 }
 
 impl Client {
@@ -60,6 +62,7 @@ impl Client {
             outbox: RefCell::default(),
             connected: Cell::new(false),
             left: Cell::new(Instant::now()),
+            tools: Cell::new(0),
         })
     }
 

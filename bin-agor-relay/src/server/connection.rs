@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -171,9 +170,7 @@ impl Connection {
         } else if matches!(end, End::Closed) {
             let _ = tokio::time::timeout(GOODBYE, self.ws.flush()).await;
         }
-        let metrics = &self.relay.metrics;
-        metrics.bytes_in.add(self.counters.read.load(Relaxed));
-        metrics.bytes_out.add(self.counters.written.load(Relaxed));
+        self.relay.account(&self.counters);
         end
     }
 

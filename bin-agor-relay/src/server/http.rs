@@ -39,7 +39,7 @@ pub(crate) type Body = Full<Bytes>;
 pub(crate) fn target<B>(request: &Request<B>) -> Result<Target, Refused> {
     let bad = |why| Err((StatusCode::BAD_REQUEST, why));
     if request.version() != Version::HTTP_11 {
-        return Err((StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 only"));
+        return bad("HTTP/1.1 only");
     }
     if request.uri().authority().is_some() || request.uri().scheme().is_some() {
         return bad("absolute request target");

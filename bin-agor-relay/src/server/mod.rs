@@ -8,6 +8,7 @@ mod io;
 mod listen;
 mod metrics;
 pub(crate) mod outbox;
+mod pending;
 mod raw;
 mod reload;
 mod run;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use agor_common::{output, telemetry};
@@ -39,9 +41,10 @@ use crate::token::{Grant, Scope};
 use client::Clients;
 use connection::{Connection, End};
 use http::{Body, Target};
-use io::Stream;
+use io::{Counters, Stream};
 use metrics::{Metrics, Now};
 use outbox::{Cut, Outbox};
+use pending::{Pending, Place};
 use raw::Raw;
 
 pub(crate) use run::run;
@@ -78,8 +81,11 @@ pub(crate) struct Relay {
     tls: RefCell<Option<Tls>>,
     throttle: RefCell<Throttle>,
     live: RefCell<HashMap<u64, Live>>,
-    pending: Cell<usize>,
-    raws: Cell<usize>,
+    pending: Rc<Pending>,
+    /// Sessions of raw connections, which have no name that anybody else could use.
+    raws: RefCell<Vec<Rc<Session>>>,
+    /// Runs of the sibling tools.
+    tools: Cell<usize>,
     serial: Cell<u64>,
     spill_dir: PathBuf,
     log: RefCell<Log>,
@@ -95,6 +101,10 @@ struct Log {
 impl Relay {
     /// A line about a connection.
     fn note(&self, peer: SocketAddr, what: &str) {
+        self.say(&format!("{}: {what}", peer.ip()));
+    }
+
+    fn say(&self, line: &str) {
         let mut log = self.log.borrow_mut();
         let now = Instant::now();
         log.allowance = (log.allowance + now.duration_since(log.at).as_secs_f64()).min(10.0);
@@ -107,7 +117,21 @@ impl Relay {
         let dropped = std::mem::take(&mut log.dropped);
         let more =
             if dropped > 0 { format!(" ({dropped} lines like it were left out)") } else { String::new() };
-        output::notice(TOOL, &format!("{}: {what}{more}", peer.ip()));
+        output::notice(TOOL, &format!("{line}{more}"));
+    }
+
+    /// Counts what went over a connection that is over.
+    fn account(&self, counters: &Counters) {
+        let (read, written) = (counters.read.load(Relaxed), counters.written.load(Relaxed));
+        self.metrics.bytes_in.add(read);
+        self.metrics.bytes_out.add(written);
+        telemetry::count("agor.relay.bytes", read, &[("direction", "received")]);
+        telemetry::count("agor.relay.bytes", written, &[("direction", "sent")]);
+    }
+
+    /// All sessions, those of raw connections too.
+    fn all_sessions(&self) -> Vec<Rc<Session>> {
+        self.sessions.borrow().values().chain(self.raws.borrow().iter()).cloned().collect()
     }
 
     /// Adds a session, in place of one of that name that a client made and that has ended.
@@ -120,11 +144,13 @@ impl Relay {
             if matches!(old.state(), State::Running | State::Stopping) {
                 return Err(Refusal(Code::AlreadyRunning, format!("session {name} is running")));
             }
-        } else if sessions.len() + self.raws.get() >= self.limits.max_sessions {
-            // Make room: one that a client made, that has ended, and that nobody watches any more.
+        } else if sessions.len() + self.raws.borrow().len() >= self.limits.max_sessions {
+            // Make room: one that a client made and that has ended, or could never be started.
             let over = sessions
                 .iter()
-                .find(|(_, old)| !old.spec.borrow().configured && old.state() == State::Ended)
+                .find(|(_, old)| {
+                    !old.spec.borrow().configured && matches!(old.state(), State::Idle | State::Ended)
+                })
                 .map(|(name, _)| name.clone());
             match over {
                 Some(over) => sessions.remove(&over),
@@ -148,7 +174,7 @@ impl Relay {
         let sessions = self.sessions.borrow();
         self.metrics.text(&Now {
             open: self.live.borrow().len(),
-            pending: self.pending.get(),
+            pending: self.pending.len(),
             sessions: sessions.len(),
             running: sessions.values().filter(|session| session.state() == State::Running).count(),
             throttled_addresses: self.throttle.borrow().len(),
@@ -249,16 +275,15 @@ impl Relay {
     }
 
     /// One connection, from accept to its end.
-    async fn serve(self: Rc<Self>, tcp: TcpStream, peer: SocketAddr) {
+    async fn serve(self: Rc<Self>, tcp: TcpStream, peer: SocketAddr, place: Place) {
         // Latency over packing: a refusal of the option only costs speed.
         let _ = tcp.set_nodelay(true);
-        self.pending.set(self.pending.get() + 1);
         // Boxed, so that what the handshake needed is free again while the connection idles.
         let shaken = {
             let handshake = Box::pin(self.handshake(tcp, peer));
             tokio::time::timeout(self.limits.handshake, handshake).await
         };
-        self.pending.set(self.pending.get() - 1);
+        drop(place);
         let open = match shaken {
             Ok(Ok(Some(open))) => open,
             Ok(Ok(None)) => return,
@@ -323,7 +348,7 @@ impl Relay {
 
     async fn open_raw(self: &Rc<Self>, name: &str, open: Open, binary: bool) -> Option<Raw> {
         let spec = self.sessions.borrow().get(name).map(|session| session.spec.borrow().clone());
-        let full = self.sessions.borrow().len() + self.raws.get() >= self.limits.max_sessions;
+        let full = self.sessions.borrow().len() + self.raws.borrow().len() >= self.limits.max_sessions;
         let session = spec.filter(|_| !full && !self.draining.get()).and_then(|spec| {
             let serial = self.serial.get();
             Session::new(&format!("{name}.{serial}"), spec, &self.limits, &self.spill_dir, true).ok()
@@ -347,9 +372,10 @@ impl Relay {
     }
 
     async fn run_raw(self: Rc<Self>, raw: Raw) -> End {
-        self.raws.set(self.raws.get() + 1);
+        let session = raw.session.clone();
+        self.raws.borrow_mut().push(session.clone());
         let end = raw.run().await;
-        self.raws.set(self.raws.get() - 1);
+        self.raws.borrow_mut().retain(|other| !Rc::ptr_eq(other, &session));
         end
     }
 

@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,11 +16,11 @@ use super::Relay;
 use super::client::Client;
 use super::connection::{End, cut, end_of, goodbye, websocket_config};
 use super::io::Stream;
-use super::outbox::Outbox;
+use super::outbox::{Cut, Outbox};
 use super::watch::{Verdict, Watch};
 use crate::history::At;
 use crate::protocol::Refusal;
-use crate::session::{Graces, Session, Ticket};
+use crate::session::{Graces, Session, State, Ticket};
 
 /// Bytes on their way to the process before the connection is no longer read from.
 const WINDOW: usize = 1 << 20;
@@ -46,7 +45,7 @@ impl Ticket for Written {
 pub(crate) struct Raw {
     relay: Rc<Relay>,
     ws: WebSocketStream<Stream>,
-    session: Rc<Session>,
+    pub(super) session: Rc<Session>,
     client: Rc<Client>,
     pub(crate) outbox: Rc<Outbox>,
     binary: bool,
@@ -124,16 +123,16 @@ impl Raw {
             use futures_util::SinkExt as _;
             let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.ws.flush()).await;
         }
-        let counters = self.ws.get_ref().counters.clone();
-        self.relay.metrics.bytes_in.add(counters.read.load(Relaxed));
-        self.relay.metrics.bytes_out.add(counters.written.load(Relaxed));
+        self.relay.account(&self.ws.get_ref().counters);
         self.session.wait_until_ended().await;
         end
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.outbox.wake.register(cx.waker());
-        if let Some(cut) = self.outbox.is_cut() {
+        // What a session that has ended still had to say is sent first, where there is time for it.
+        let last_words = |cut: &Cut| cut.flush && self.session.state() == State::Ended;
+        if let Some(cut) = self.outbox.is_cut().filter(|cut| !last_words(cut)) {
             return Poll::Ready(End::Cut(cut));
         }
         for turn in 0.. {
@@ -251,6 +250,8 @@ impl Raw {
                 Poll::Pending => self.blocked = true,
             }
         }
-        Ok((self.ended && !self.unflushed).then(|| cut(1000, "the session ended")))
+        let over =
+            if self.relay.draining.get() { cut(1001, "going away") } else { cut(1000, "the session ended") };
+        Ok((self.ended && !self.unflushed).then_some(over))
     }
 }

@@ -30,7 +30,8 @@ impl Relay {
 
     /// Reads everything again that may change while running.
     pub(super) fn reload(self: &Rc<Self>, serve: &Serve) {
-        let config = match Config::load(serve) {
+        let loaded = Config::load(serve, &self.grants.borrow());
+        let config = match loaded {
             Ok(config) => config,
             Err(error) => return self.failed("everything", &error),
         };

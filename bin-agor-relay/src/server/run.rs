@@ -15,7 +15,8 @@ use super::{Log, Relay, listen, reload};
 use crate::cli::Serve;
 use crate::config::Config;
 use crate::error::Error;
-use crate::session::{Graces, Session};
+use crate::session::Graces;
+use crate::throttle::network;
 use crate::{TOOL, sys};
 
 /// After a failed accept (out of descriptors, usually) the next try waits this long.
@@ -25,7 +26,7 @@ const EXPIRY: Duration = Duration::from_millis(500);
 
 /// Serves until it is told to stop.
 pub(crate) fn run(serve: &Serve) -> Result<Exit, Error> {
-    let config = Config::load(serve)?;
+    let config = Config::load(serve, &[])?;
     let tls = config.tls.as_ref().map(reload::load_tls).transpose()?;
     sys::fds::close_on_exec();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -50,8 +51,9 @@ pub(crate) fn run(serve: &Serve) -> Result<Exit, Error> {
             tls: RefCell::new(tls),
             throttle: RefCell::default(),
             live: RefCell::default(),
-            pending: Cell::new(0),
-            raws: Cell::new(0),
+            pending: Rc::default(),
+            raws: RefCell::default(),
+            tools: Cell::new(0),
             serial: Cell::new(0),
             spill_dir,
             log: RefCell::new(Log { allowance: 10.0, at: Instant::now(), dropped: 0 }),
@@ -136,29 +138,40 @@ impl Relay {
             _ = terminate.recv() => output::notice(TOOL, "second signal: ending at once"),
             _ = interrupt.recv() => output::notice(TOOL, "second signal: ending at once"),
         }
-        for session in self.sessions.borrow().values() {
+        for session in self.all_sessions() {
             session.signal_group(rustix::process::Signal::KILL);
         }
         Ok(Exit::OK)
+    }
+
+    fn is_full(&self) -> bool {
+        let (open, pending) = (self.live.borrow().len(), self.pending.len());
+        pending >= self.limits.max_pending || open + pending >= self.limits.max_connections
     }
 
     async fn accept(self: Rc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
                 Ok((tcp, peer)) => {
-                    let open = self.live.borrow().len();
-                    if self.pending.get() >= self.limits.max_pending
-                        || open + self.pending.get() >= self.limits.max_connections
-                    {
+                    let network = network(peer.ip());
+                    if self.is_full() {
                         self.metrics.refused_full.add(1);
-                        self.note(peer, "connection refused: a limit is reached");
-                        continue;
+                        let Some(other) = self.pending.displace(network) else {
+                            self.note(peer, "connection refused: a limit is reached");
+                            continue;
+                        };
+                        self.say(&format!(
+                            "{other}: a connection that had not authenticated gave way to another address"
+                        ));
                     }
-                    tokio::task::spawn_local(self.clone().serve(tcp, peer));
+                    let place = self.pending.enter(network);
+                    let serial = place.serial();
+                    let task = tokio::task::spawn_local(self.clone().serve(tcp, peer, place));
+                    self.pending.is_served_by(serial, task.abort_handle());
                 }
                 Err(error) => {
                     // Out of descriptors: those who are connected live on, and it will pass.
-                    output::warning(TOOL, &format!("accept: {error}"));
+                    self.say(&format!("accept: {error}"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -169,7 +182,7 @@ impl Relay {
     async fn drain(self: &Rc<Self>) {
         self.draining.set(true);
         let began = Instant::now();
-        let sessions: Vec<Rc<Session>> = self.sessions.borrow().values().cloned().collect();
+        let sessions = self.all_sessions();
         output::notice(TOOL, "ending: no new connections, sessions are stopped");
         let whole = self.limits.drain;
         for session in &sessions {

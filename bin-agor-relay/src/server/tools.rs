@@ -1,7 +1,9 @@
 //! `health`, `btmsg` and `frontend_log`: the sibling tools, run as processes and never linked.
 
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::process::Stdio;
+use std::rc::Rc;
 use std::time::Duration;
 
 use agor_common::telemetry;
@@ -11,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tracing::Instrument as _;
 
-use super::client::Reply;
+use super::Relay;
+use super::client::{Client, Reply};
 use super::commands::need;
 use super::connection::Connection;
 use crate::protocol::{Code, Command, Refusal};
@@ -22,6 +25,36 @@ use crate::token::Scope;
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// What a tool may print.
 const MAX_OUTPUT: u64 = 1 << 20;
+/// Commands that may have a tool running, for one client and for all.
+const RUNS_OF_ONE: usize = 16;
+const RUNS: usize = 64;
+
+/// The right to run a tool, until it is dropped.
+struct Run {
+    relay: Rc<Relay>,
+    client: Rc<Client>,
+}
+
+impl Run {
+    fn of(connection: &Connection) -> Result<Run, Refusal> {
+        let (relay, client) = (&connection.relay, &connection.client);
+        if client.tools.get() >= RUNS_OF_ONE || relay.tools.get() >= RUNS {
+            let message =
+                "too many commands wait for a tool: send it again, under a new id, when one is answered";
+            return Err(Refusal(Code::Limit, message.into()));
+        }
+        client.tools.set(client.tools.get() + 1);
+        relay.tools.set(relay.tools.get() + 1);
+        Ok(Run { relay: relay.clone(), client: client.clone() })
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.client.tools.set(self.client.tools.get() - 1);
+        self.relay.tools.set(self.relay.tools.get() - 1);
+    }
+}
 
 /// What a tool said.
 struct Said {
@@ -57,7 +90,7 @@ async fn run(
         let read = async {
             let mut out = Vec::new();
             if let Some(stdout) = stdout {
-                let _ = stdout.take(MAX_OUTPUT).read_to_end(&mut out).await;
+                let _ = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut out).await;
             }
             out
         };
@@ -72,7 +105,15 @@ async fn run(
         let status = child.wait().await;
         Said { code: status.ok().and_then(|status| status.code()), stdout, stderr }
     };
-    tokio::time::timeout(TIMEOUT + extra, work).await.map_err(|_| format!("run {name}: no answer in time"))
+    let said = tokio::time::timeout(TIMEOUT + extra, work)
+        .await
+        .map_err(|_| format!("run {name}: no answer in time"))?;
+    if said.stdout.len() as u64 > MAX_OUTPUT {
+        return Err(format!(
+            "run {name}: its answer is longer than {MAX_OUTPUT} bytes; max asks for less mail"
+        ));
+    }
+    Ok(said)
 }
 
 /// One JSON value, or NDJSON as an array.
@@ -220,30 +261,40 @@ async fn frontend_log(log: FrontendLog, parent: Option<TraceParent>) -> Result<V
 
 /// Starts the tool of `command`; its answer comes when it ends.
 pub(crate) fn execute(connection: &Connection, command: &Command<'_>, reply: Reply) {
-    let refused = |reply: Reply, refusal: Refusal| reply.refuse(&refusal);
+    match start(connection, command) {
+        Ok((run, work)) => {
+            let work = async move {
+                let answer = work.await;
+                drop(run);
+                reply.answer(answer);
+            };
+            drop(tokio::task::spawn_local(work.in_current_span()));
+        }
+        Err(refusal) => reply.refuse(&refusal),
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<Value, Refusal>>>>;
+
+fn start(connection: &Connection, command: &Command<'_>) -> Result<(Run, Work), Refusal> {
     if connection.grant.sessions.is_some() {
         let message = "a token that is limited to sessions does not reach the machine's health and mail";
-        return reply.refuse(&Refusal(Code::Forbidden, message.into()));
+        return Err(Refusal(Code::Forbidden, message.into()));
     }
     let parent = command.parent;
-    match &*command.kind {
-        "health" => match need(connection, Scope::Observe) {
-            Ok(()) => drop(tokio::task::spawn_local(async move { reply.answer(health().await) })),
-            Err(refusal) => refused(reply, refusal),
-        },
-        "btmsg" => match need(connection, Scope::Write).and_then(|()| command.payload::<Mail>()) {
-            Ok(wanted) => {
-                let work = async move { reply.answer(mail(wanted, parent).await) };
-                drop(tokio::task::spawn_local(work.in_current_span()));
-            }
-            Err(refusal) => refused(reply, refusal),
-        },
-        _ => match need(connection, Scope::Write).and_then(|()| command.payload::<FrontendLog>()) {
-            Ok(log) => {
-                let work = async move { reply.answer(frontend_log(log, parent).await) };
-                drop(tokio::task::spawn_local(work.in_current_span()));
-            }
-            Err(refusal) => refused(reply, refusal),
-        },
-    }
+    let work: Work = match &*command.kind {
+        "health" => {
+            need(connection, Scope::Observe)?;
+            Box::pin(health())
+        }
+        "btmsg" => {
+            need(connection, Scope::Write)?;
+            Box::pin(mail(command.payload()?, parent))
+        }
+        _ => {
+            need(connection, Scope::Write)?;
+            Box::pin(frontend_log(command.payload()?, parent))
+        }
+    };
+    Ok((Run::of(connection)?, work))
 }

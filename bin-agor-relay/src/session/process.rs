@@ -47,6 +47,8 @@ const PIPE_SIZE: usize = 256 * 1024;
 pub(super) struct Process {
     pid: Pid,
     master: Option<Rc<AsyncFd<OwnedFd>>>,
+    /// Writes its input.
+    feeder: tokio::task::AbortHandle,
 }
 
 impl Process {
@@ -173,7 +175,9 @@ impl Session {
         self.paused.set(false);
         self.start_again.set(false);
         self.input.open(spawned.stdin, spawned.master.is_some());
-        *self.process.borrow_mut() = Some(Process { pid, master: spawned.master });
+        let session = self.clone();
+        let feeder = tokio::task::spawn_local(async move { session.input.run().await }).abort_handle();
+        *self.process.borrow_mut() = Some(Process { pid, master: spawned.master, feeder });
         self.state.set(State::Running);
         let halt = Rc::new(Notify::new());
         let progress = Rc::new(std::cell::Cell::new(Instant::now()));
@@ -184,8 +188,6 @@ impl Session {
                 session.read(stream, &fd, &halt, &progress).await;
             }));
         }
-        let session = self.clone();
-        tokio::task::spawn_local(async move { session.input.run().await });
         let session = self.clone();
         tokio::task::spawn_local(async move {
             session.wait(child, spawned.span, pidfd, readers, &halt, &progress).await;
@@ -255,7 +257,11 @@ impl Session {
             self.signal_group(Signal::KILL);
         }
         let status = child.wait();
-        self.process.borrow_mut().take();
+        if let Some(process) = self.process.borrow_mut().take() {
+            // It may wait for room in a pipe that a child of the process holds, and must not live to put the input
+            // of the next process there.
+            process.feeder.abort();
+        }
         self.input.drop_all();
         let began = Instant::now();
         for mut reader in readers {

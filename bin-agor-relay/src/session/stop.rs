@@ -24,8 +24,9 @@ impl Default for Graces {
 }
 
 impl Session {
-    /// Stops the process; does nothing where none runs. Returns at once.
+    /// Stops the process, also one that was to be started again; does nothing where none runs. Returns at once.
     pub(crate) fn stop(self: &Rc<Self>, graces: Graces) {
+        self.start_again.set(false);
         if !matches!(self.state.get(), State::Running | State::Stopping) {
             return;
         }
@@ -59,8 +60,8 @@ impl Session {
         match self.state.get() {
             State::Idle | State::Ended => self.start(),
             State::Running | State::Stopping => {
-                self.start_again.set(true);
                 self.stop(graces);
+                self.start_again.set(true);
                 Ok(())
             }
         }

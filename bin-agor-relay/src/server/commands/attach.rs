@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, find, need};
+use super::{Answer, find, may_start, need};
 use crate::protocol::{Code, Command, Data, Refusal};
 use crate::server::client::Reply;
 use crate::server::connection::{Attachment, Connection};
@@ -47,13 +47,15 @@ pub(super) fn attach(connection: &mut Connection, command: &Command<'_>) -> Answ
     }
     let first_start = wanted.start && session.state() == State::Idle;
     if first_start {
-        need(connection, Scope::Start)?;
+        may_start(connection)?;
     }
-    if wanted.write || wanted.take || wanted.hold {
+    // Who takes over writes.
+    let write = wanted.write || wanted.take;
+    if write || wanted.hold {
         need(connection, Scope::Write)?;
     }
     // A viewer that is waited for would take the writer's place in the queue, and the writer lose output.
-    if wanted.hold && !(wanted.write || wanted.take) {
+    if wanted.hold && !write {
         return Err(Refusal(Code::BadField, "payload: hold is for the writer, and needs write".into()));
     }
     let next_seq = session.next_seq();
@@ -68,7 +70,7 @@ pub(super) fn attach(connection: &mut Connection, command: &Command<'_>) -> Answ
             return Err(Refusal(Code::BadField, message));
         }
     };
-    if wanted.write || wanted.take {
+    if write {
         session.claim(&connection.client, wanted.take)?;
     }
     connection.detach_quietly(&session.name);
@@ -76,16 +78,11 @@ pub(super) fn attach(connection: &mut Connection, command: &Command<'_>) -> Answ
         session.hold_for(&connection.client, next - 1);
     }
     session.watch(&connection.outbox.wake);
-    if wanted.write {
+    if write {
         session.controller_came();
     }
     let position = session.position(next);
-    connection.attached.push(Attachment {
-        session: session.clone(),
-        next,
-        position,
-        controller: wanted.write,
-    });
+    connection.attached.push(Attachment { session: session.clone(), next, position, controller: write });
     let started = if first_start { session.start() } else { Ok(()) };
     let mut state = session.describe();
     state["type"] = "state_sync".into();

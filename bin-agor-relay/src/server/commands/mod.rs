@@ -161,6 +161,15 @@ pub(crate) fn need(connection: &Connection, scope: Scope) -> Result<(), Refusal>
     Err(Refusal(Code::Forbidden, message.to_lowercase()))
 }
 
+/// The token must reach `start`, and the relay must not be about to end.
+fn may_start(connection: &Connection) -> Result<(), Refusal> {
+    need(connection, Scope::Start)?;
+    if connection.relay.draining.get() {
+        return Err(Refusal(Code::Draining, "the relay is shutting down".into()));
+    }
+    Ok(())
+}
+
 /// A session that the token may see; others do not exist for it.
 fn find(connection: &Connection, command: &Command<'_>) -> Result<Rc<Session>, Refusal> {
     let name = command.session_name();
@@ -185,6 +194,9 @@ fn hello(connection: &mut Connection, command: &Command<'_>) -> Answer {
             "payload: client must be 16 to 64 visible ASCII characters".into(),
         ));
     }
+    if !(connection.client.id.is_empty() || connection.client.id == hello.client) {
+        return Err(Refusal(Code::BadField, "this connection has said hello as another client".into()));
+    }
     if !connection.attached.is_empty() {
         return Err(Refusal(Code::BadField, "hello must come before session_attach".into()));
     }
@@ -192,6 +204,8 @@ fn hello(connection: &mut Connection, command: &Command<'_>) -> Answer {
     if Rc::ptr_eq(&client, &connection.client) {
         return Ok(json!({ "known": true }));
     }
+    // Whoever it was until now has no connection any more, and so keeps nobody from writing.
+    connection.client.disconnect(&connection.outbox);
     let before = client.connect(&connection.outbox);
     let known = before.is_some() || client.was_seen();
     if let Some(outbox) = before {

@@ -11,7 +11,7 @@ use agor_common::trace_context::TRACEPARENT;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, find, need};
+use super::{Answer, find, may_start, need};
 use crate::config::{Spec, is_name};
 use crate::protocol::{Code, Command, Refusal};
 use crate::server::connection::Connection;
@@ -49,10 +49,7 @@ fn start_with(
     wanted: Start,
     pty: Option<(u16, u16)>,
 ) -> Answer {
-    need(connection, Scope::Start)?;
-    if connection.relay.draining.get() {
-        return Err(Refusal(Code::Draining, "the relay is shutting down".into()));
-    }
+    may_start(connection)?;
     let session = match wanted.command {
         None => {
             let session = find(connection, command)?;
@@ -105,7 +102,7 @@ fn start_with(
 }
 
 pub(super) fn restart(connection: &mut Connection, command: &Command<'_>) -> Answer {
-    need(connection, Scope::Start)?;
+    may_start(connection)?;
     let graces = graces(command)?;
     let session = find(connection, command)?;
     session.restart(graces)?;
