@@ -3,7 +3,7 @@
 //! The tools export to rotel (an OpenTelemetry collector, `pip install rotel`), and rotel passes on what it
 //! understood to a receiver of ours, which is then asked. Skipped where rotel is not installed.
 
-#[path = "../../lib-agor-common/tests/collector/mod.rs"]
+#[path = "../../lib-agor-common/tests/telemetry/collector.rs"]
 mod collector;
 
 use std::collections::BTreeSet;

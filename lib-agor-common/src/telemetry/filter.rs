@@ -35,7 +35,7 @@ impl Filter {
     /// From the environment; the second value is a complaint about `AGOR_LOG`. `RUST_LOG` is written for
     /// other programs too: what is not understood there is passed over.
     pub(super) fn from_env(default: LevelFilter) -> (Filter, Option<String>) {
-        let read = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let read = |name: &str| super::variable(name).filter(|value| !value.trim().is_empty());
         if let Some(text) = read(LOG) {
             let (filter, bad) = Filter::parse(&text, default);
             let complaint = |part| format!("{LOG}: '{part}' is neither LEVEL nor TARGET=LEVEL");

@@ -110,7 +110,7 @@ pub fn init(tool: &'static str, kind: Kind) -> TelemetryGuard {
         output::warning(tool, &complaint);
     }
     let writer = Writer::new(tool, kind, filter);
-    let settings = settings::read(tool, kind, &|name| std::env::var(name).ok());
+    let settings = settings::from_env(tool, kind);
     if WRITER.set(writer.clone()).is_err() {
         return TelemetryGuard { _private: () };
     }
@@ -147,7 +147,7 @@ pub fn name_run(name: impl FnOnce() -> String) {
 /// an `exec` that failed, a command that only prints. Nothing at all when off.
 pub fn report_run(tool: &'static str, name: &'static str, started: SystemTime, exit: Exit) {
     // Complaints about the settings are `init`'s.
-    let Ok(Some(settings)) = settings::read(tool, Kind::OneShot, &|name| std::env::var(name).ok()) else {
+    let Ok(Some(settings)) = settings::from_env(tool, Kind::OneShot) else {
         return;
     };
     if WRITER.get().is_none() {
@@ -163,6 +163,11 @@ pub fn report_run(tool: &'static str, name: &'static str, started: SystemTime, e
     drop(tracer.span_builder(name).with_start_time(started).start_with_context(&tracer, &outside()));
     pipeline.stamp(exit.code());
     pipeline.close(None);
+}
+
+/// A variable's value, with a replacement character for what is not UTF-8.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// What `TRACEPARENT` says, as the parent of a root span.

@@ -93,8 +93,13 @@ pub(super) struct Settings {
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// [`read`] from this process's environment. What is not UTF-8 is not dropped in silence: it reads as a faulty value.
+pub(super) fn from_env(tool: &str, kind: Kind) -> Result<Option<Settings>, String> {
+    read(tool, kind, &super::variable)
+}
+
 /// `None`: off. `Err`: the endpoint is faulty; one line about it, and off.
-pub(super) fn read(tool: &str, kind: Kind, var: Lookup<'_>) -> Result<Option<Settings>, String> {
+fn read(tool: &str, kind: Kind, var: Lookup<'_>) -> Result<Option<Settings>, String> {
     let Some(endpoint) = set(var, ENDPOINT) else { return Ok(None) };
     if set(var, "OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);

@@ -40,6 +40,8 @@ pub(crate) enum Behaviour {
     HangInAnswer,
     /// Take after this long.
     Slow(Duration),
+    /// Take, and answer with far more than anybody asked for.
+    Huge,
     /// Close after the request's header.
     Reset,
     /// Take, and close although keep-alive was promised.
@@ -201,6 +203,7 @@ fn serve(mut stream: TcpStream, behaviour: Behaviour, kept: &Mutex<Vec<Request>>
                 let body = ExportTraceServiceResponse { partial_success: Some(partial_success) };
                 answer("200 OK", proto, &body.encode_to_vec())
             }
+            Behaviour::Huge => answer("200 OK", proto, &vec![0; 8 << 20]),
             Behaviour::Slow(time) => {
                 std::thread::sleep(time);
                 answer("200 OK", proto, b"")
