@@ -3,6 +3,7 @@
 //! itself. So one address may use all of the room, and can keep nobody out with it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -54,12 +55,17 @@ impl Pending {
     /// more than the newcomer would have.
     pub(crate) fn displace(&self, network: IpAddr) -> Option<IpAddr> {
         let mut entries = self.entries.borrow_mut();
-        let count = |of: IpAddr| entries.iter().filter(|entry| entry.network == of).count();
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for entry in entries.iter() {
+            *counts.entry(entry.network).or_default() += 1;
+        }
+        let count = |of: IpAddr| counts.get(&of).copied().unwrap_or(0);
         let at = (0..entries.len()).max_by_key(|at| (count(entries[*at].network), std::cmp::Reverse(*at)))?;
         if count(entries[at].network) <= count(network) + 1 {
             return None;
         }
         let entry = entries.remove(at);
+        drop(entries);
         if let Some(task) = entry.task {
             task.abort();
         }
