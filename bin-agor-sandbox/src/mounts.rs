@@ -192,7 +192,12 @@ impl Planner<'_> {
         }
         match std::fs::symlink_metadata(path) {
             Ok(meta) => {
-                let Ok(real) = real(path) else { return };
+                let real = match real(path) {
+                    Ok(real) => real,
+                    Err(_) if meta.is_symlink() => return,
+                    // It was another sandbox's, and is gone by now.
+                    Err(_) => return self.protect_absent(path, why),
+                };
                 if !self.writable(&real) || already_read_only(&real) {
                     return;
                 }

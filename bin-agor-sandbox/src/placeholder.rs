@@ -21,8 +21,10 @@ const DIRECTORY_MODE: u32 = 0o555;
 /// Names that a directory cannot stand in for, since who looks for a file there fails on one: git itself, and
 /// codex. What the files say changes nothing: that the repository is where it is (gitrepository-layout(5),
 /// commondir), and a comment.
-const FILES: [(&str, &[u8]); 2] =
-    [("commondir", b".\n"), ("config.toml", b"# stands in for a file that does not exist\n")];
+const FILES: [(&str, &[u8]); 3] =
+    [("commondir", b".\n"), ("config.toml", NOTHING), ("config.worktree", NOTHING)];
+
+const NOTHING: &[u8] = b"# stands in for a file that does not exist\n";
 
 fn content(name: &std::ffi::OsStr) -> Option<&'static [u8]> {
     FILES.iter().find(|(known, _)| name == *known).map(|(_, content)| *content)

@@ -172,9 +172,67 @@ fn other_processes_are_out_of_reach() {
     }
     let typing = "import fcntl, os, pty\nm, s = pty.openpty()\nfor r in (0x5412, 0x541c):\n try:\n  fcntl.ioctl(s, r, b'x'); print('typed')\n except OSError as e: print(e.errno)";
     assert_eq!(sandbox.python(&[], typing).stdout, "1\n1\n");
+    // Limits of another process are as good as a signal; one's own can be set.
+    let limits = format!(
+        "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n\
+        try:\n resource.prlimit({pid}, resource.RLIMIT_CORE); print('seen')\nexcept OSError as e: print(e.errno)"
+    );
+    assert_eq!(sandbox.python(&[], &limits).stdout, "1\n");
     let ptrace = "import ctypes, os, time\np = os.fork()\nif p == 0: time.sleep(10)\nprint(ctypes.CDLL(None).ptrace(16, p, 0, 0)); os.kill(p, 9)";
     assert_eq!(sandbox.python(&[], ptrace).stdout, "0\n");
     assert_eq!(sandbox.python(&["--no-ptrace"], ptrace).stdout, "-1\n");
+}
+
+#[test]
+fn no_program_with_the_rights_of_its_owner_can_be_made() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox
+        .sh(&[], "cp /bin/true x; chmod 4755 x; chmod 2755 x && echo group; chmod 755 x && echo plain");
+    assert_eq!(ran.stdout, "group\nplain\n", "{ran:?}");
+    let meta = std::fs::metadata(sandbox.path("work/x")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o7777, 0o755);
+}
+
+#[test]
+fn shared_memory_of_others_is_out_of_reach() {
+    if !has("/usr/bin/python3") || !has("ipcmk") {
+        return skip("no python3 or no ipcmk");
+    }
+    let sandbox = Sandbox::new();
+    if sandbox.status(&[])["layers"][0]["state"] != "enforced" {
+        return skip("no private mount namespace");
+    }
+    // Something to protect, so that there is a namespace.
+    let made = std::process::Command::new("ipcmk").args(["-M", "4096"]).output().unwrap();
+    let text = String::from_utf8(made.stdout).unwrap();
+    let id: i32 = text.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let attach = format!(
+        "import ctypes; l = ctypes.CDLL(None); l.shmat.restype = ctypes.c_void_p\n\
+        print(l.shmat({id}, None, 0o10000) in (None, ctypes.c_void_p(-1).value))"
+    );
+    let outside = std::process::Command::new("/usr/bin/python3").args(["-c", &attach]).output().unwrap();
+    let inside = sandbox.python(&[], &attach);
+    std::process::Command::new("ipcrm").args(["-m", &id.to_string()]).status().unwrap();
+    assert_eq!(String::from_utf8_lossy(&outside.stdout), "False\n");
+    assert_eq!(inside.stdout, "True\n", "{inside:?}");
+}
+
+#[test]
+fn a_caller_that_ignores_its_children_can_observe_too() {
+    let sandbox = Sandbox::new();
+    let program = env!("CARGO_BIN_EXE_agor-sandbox");
+    let mut command = std::process::Command::new("sh");
+    let script = format!("trap '' CHLD; exec {program} --explain-denials -- sh -c 'trap; exit 7'");
+    command.args(["-c", &script]).env("HOME", sandbox.path("home")).current_dir(sandbox.path("work"));
+    let ran = ran(&mut command);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert_eq!(
+        common::ran(
+            std::process::Command::new("sh").args(["-c", &format!("trap '' CHLD; exec {program} explain")])
+        )
+        .code,
+        0
+    );
 }
 
 #[test]

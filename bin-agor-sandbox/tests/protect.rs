@@ -214,6 +214,26 @@ fn worktrees_and_subdirectories() {
     ] {
         assert_ne!(run("work/tree", attack).code, 0, "{attack}");
     }
+    // What says which configuration holds in a working tree elsewhere is read by git outside.
+    for attack in [
+        "echo /tmp >.git/worktrees/tree/commondir",
+        "echo /tmp >.git/worktrees/tree/gitdir",
+        "mv .git/worktrees/tree .git/worktrees/other",
+    ] {
+        assert_ne!(run("main", attack).code, 0, "{attack}");
+    }
+    git(&sandbox, "main", &["config", "extensions.worktreeConfig", "true"]);
+    for attack in ["echo x >.git/worktrees/tree/config.worktree", "echo x >.git/config.worktree"] {
+        assert_ne!(run("main", attack).code, 0, "{attack}");
+    }
+    let ran = run(
+        "main",
+        "set -e; git status --short; git worktree add -q ../work/more; git -C ../work/more status --short",
+    );
+    assert_ne!(ran.code, 0, "outside of the grant: {ran:?}");
+    assert_eq!(run("main", "git status --short; git worktree list").code, 0);
+    assert!(gone(&sandbox.path("main/.git/config.worktree")));
+    git(&sandbox, "main", &["config", "--unset", "extensions.worktreeConfig"]);
     std::fs::create_dir(sandbox.path("main/sub")).unwrap();
     let ran = run(
         "main/sub",
@@ -278,6 +298,41 @@ fn secrets_cannot_be_read() {
     assert_ne!(sandbox.sh(&[], "chmod 600 .env; cat .env | grep KEY").code, 0);
     assert_eq!(sandbox.sh(&["--ro", ".env"], "cat .env").stdout, "KEY=1");
     assert_eq!(sandbox.read("work/.env"), "KEY=1");
+}
+
+#[test]
+fn terminals_of_others_are_out_of_reach() {
+    if !namespaces() {
+        return;
+    }
+    if !has("script") || !has("/usr/bin/python3") {
+        return skip("no script or no python3");
+    }
+    let sandbox = Sandbox::new();
+    // Another terminal of this user, kept open outside.
+    let mut other = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", "import os, pty\nm, s = pty.openpty()\nprint(os.ttyname(s), flush=True)\nos.read(0, 1)"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(other.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    let ran = sandbox.sh(&[], &format!("echo x >{}", line.trim()));
+    assert_ne!(ran.code, 0, "{ran:?}");
+    // Its own works, by name too.
+    let program = env!("CARGO_BIN_EXE_agor-sandbox");
+    let inside = format!("{program} -- sh -c 'test -t 0 && echo own >$(tty) && echo done'");
+    let mut command = std::process::Command::new("script");
+    command
+        .args(["-qec", &inside, "/dev/null"])
+        .env("HOME", sandbox.path("home"))
+        .current_dir(sandbox.path("work"));
+    let ran = common::ran(command.stdin(std::process::Stdio::null()));
+    assert!(ran.stdout.contains("own") && ran.stdout.contains("done"), "{ran:?}");
+    drop(other.stdin.take());
+    other.wait().unwrap();
 }
 
 #[test]

@@ -81,8 +81,15 @@ pub(crate) fn orphan<F: FnOnce()>(act: F) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) }
 }
 
+/// Has the kernel keep the status of children that end, also for a caller that ignores SIGCHLD. Whether it did.
+fn heed_children() -> bool {
+    // SAFETY: setting the default action installs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) == libc::SIG_IGN }
+}
+
 /// Does something in a child that ends at once, and brings its errno back.
 pub(crate) fn in_child(act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    heed_children();
     // SAFETY: this process has one thread, so the child may go on like any program.
     let child = unsafe { libc::fork() };
     if child < 0 {
@@ -107,12 +114,20 @@ pub(crate) fn in_child(act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Starts a child; `None` in the child.
+/// Starts a child, whose status can be waited for; `None` in the child.
 pub(crate) fn fork_child() -> io::Result<Option<i32>> {
+    let ignored = heed_children();
     // SAFETY: this process has one thread, so the child may go on like any program.
     match unsafe { libc::fork() } {
         failed if failed < 0 => Err(io::Error::last_os_error()),
-        0 => Ok(None),
+        0 => {
+            if ignored {
+                // COMMAND gets what its caller left.
+                // SAFETY: ignoring a signal installs no handler.
+                unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            }
+            Ok(None)
+        }
         child => Ok(Some(child)),
     }
 }

@@ -73,8 +73,8 @@ fn objects(output: &Output) -> Vec<Value> {
 
 /// Sends numbered messages; one in two with a dedup key, and that one again until it is acknowledged.
 fn sender(id: &str, to: &[&str], log: &Log, rng: &mut fastrand::Rng) {
-    // A number is never used twice, also not by the next process under this name.
-    let life = std::process::id();
+    // A number is never used twice, also not by a later process that gets this one's pid: in an hour they come round.
+    let life = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
     for n in 0u64.. {
         let to = to[rng.usize(..to.len())];
         let body = format!("{id}/{life}/{n} {}", "x".repeat(rng.usize(..2000)));
