@@ -112,8 +112,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
             }
         }
     }
-    let resolves = matches!(plan.landlock, Support::Abi(abi) if abi >= 9);
-    if plan.policy.unix.mode == UnixMode::Listed && !resolves {
+    if plan.policy.unix.mode == UnixMode::Listed && !landlock_knows_sockets(plan) {
         planner.sockets();
     }
     if plan.policy.protect {
@@ -123,6 +122,11 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
     let mut mounts = planner.mounts;
     mounts.sort_by_key(|mount| (mount.path.components().count(), mount.change == Change::ReadOnly));
     (mounts, planner.findings)
+}
+
+/// Whether Landlock itself keeps COMMAND from other programs' sockets, so that nothing has to be hidden.
+pub(crate) fn landlock_knows_sockets(plan: &Plan) -> bool {
+    matches!(plan.landlock, Support::Abi(abi) if abi >= 9)
 }
 
 /// The writable roots, where anything could be kept from them at all.

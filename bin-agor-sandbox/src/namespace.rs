@@ -3,22 +3,28 @@
 //! As root, or with CAP_SYS_ADMIN, the namespace alone; else inside a user namespace in which this user
 //! keeps its own numbers. COMMAND can undo none of it: it has no capabilities and may not mount.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags,
 };
 
 use crate::cleaner::Cleaner;
 use crate::error::Error;
-use crate::mounts::{Change, Mount};
+use crate::host::within;
+use crate::mounts::{Change, Mount, landlock_knows_sockets};
 use crate::placeholder::{self, Held};
 use crate::plan::Plan;
 use crate::profile::UnixMode;
+use crate::sockets;
 use crate::status::{State, Status};
+use crate::sys::path::real;
 use crate::sys::{mount as sys, process};
 
 /// In the tmpfs that holds what is mounted over hidden and absent names.
@@ -150,12 +156,7 @@ fn enforced(plan: &Plan, ipc: bool, status: &mut Status) {
     if plan.policy.protect {
         layer.limits.push("terminals that the same user opens after the start can be opened too");
     }
-    if !ipc {
-        layer
-            .limits
-            .push("System V IPC and message queues of other programs are in reach: no namespace for them");
-    }
-    if plan.policy.unix.mode == UnixMode::Listed {
+    if plan.policy.unix.mode == UnixMode::Listed && !landlock_knows_sockets(plan) {
         layer
             .limits
             .push("sockets made by other programs after the start, outside of /run, can be connected to");
@@ -186,7 +187,7 @@ fn refused(error: &io::Error) -> String {
         Some(libc::ENOSPC | libc::EUSERS) => {
             "too many namespaces (user.max_mnt_namespaces, user.max_user_namespaces)"
         }
-        Some(libc::ENOSYS) => "the kernel is older than 5.12",
+        Some(libc::ENOSYS) => "the kernel is older than 5.2",
         Some(libc::EINVAL) => "the kernel has no user namespaces, or another thread runs",
         _ => "see agor-sandbox doctor",
     };
@@ -238,6 +239,44 @@ pub(crate) fn enter() -> io::Result<bool> {
     Ok(ipc)
 }
 
+/// Makes the mount at `path` and every one below it read-only, each by itself: before Linux 5.12 there is no
+/// mount_setattr(2), which does it at once.
+fn remount_read_only(path: &Path) -> io::Result<()> {
+    for place in mount_points(&std::fs::read("/proc/self/mountinfo")?).filter(|place| within(place, path)) {
+        // What a namespace above has set must be given again, or the kernel refuses (mount_namespaces(7)).
+        let had = rustix::fs::statvfs(&place)?.f_flag;
+        let kept = [
+            (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+            (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+            (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+            (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+            (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+            (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+        ];
+        let kept = kept.into_iter().filter(|(flag, _)| had.contains(*flag)).map(|(_, flag)| flag);
+        let flags = kept.fold(MountFlags::BIND | MountFlags::RDONLY, |all, flag| all | flag);
+        rustix::mount::mount_remount(&place, flags, "")?;
+    }
+    Ok(())
+}
+
+/// The fifth column of a mountinfo (proc_pid_mountinfo(5)), in which blanks are written in octal.
+fn mount_points(table: &[u8]) -> impl Iterator<Item = PathBuf> {
+    table.split(|byte| *byte == b'\n').filter_map(|line| {
+        let column = line.split(|byte| *byte == b' ').nth(4)?;
+        let mut name = Vec::with_capacity(column.len());
+        let mut rest = column;
+        while let Some((byte, after)) = rest.split_first() {
+            let octal = (*byte == b'\\').then(|| after.get(..3)).flatten();
+            let octal =
+                octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+            name.push(octal.unwrap_or(*byte));
+            rest = if octal.is_some() { &after[3..] } else { after };
+        }
+        Some(PathBuf::from(OsString::from_vec(name)))
+    })
+}
+
 /// The tmpfs with what is mounted over hidden names. Its end tells the helper that the namespace is gone.
 struct Stash {
     place: PathBuf,
@@ -266,9 +305,13 @@ impl Stash {
                 path
             }
             None => {
+                let sockets = granted_sockets(plan);
                 let free = |place: &Path| {
                     let used = |path: &Path| path.starts_with(place) || place.starts_with(path);
-                    place.is_dir() && !is_stash(place) && !plan.grants.iter().any(|grant| used(&grant.path))
+                    place.is_dir()
+                        && !is_stash(place)
+                        && !plan.grants.iter().any(|grant| used(&grant.path))
+                        && !sockets.iter().any(|socket| socket.starts_with(place))
                 };
                 let Some(place) = STASH_PLACES.iter().map(Path::new).find(|place| free(place)) else {
                     return Err(io::Error::from_raw_os_error(libc::ENOENT));
@@ -310,6 +353,20 @@ impl Stash {
     }
 }
 
+/// What the stash must not cover: the sockets that COMMAND may connect to.
+fn granted_sockets(plan: &Plan) -> Vec<PathBuf> {
+    match plan.policy.unix.mode {
+        UnixMode::None => Vec::new(),
+        UnixMode::Listed => plan.policy.unix.paths.iter().filter_map(|path| real(path).ok()).collect(),
+        UnixMode::All => {
+            let mut sockets = sockets::reachable();
+            // Where programs make theirs, now or later.
+            sockets.push("/run".into());
+            sockets
+        }
+    }
+}
+
 fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -324,10 +381,15 @@ fn attach(tree: rustix::fd::BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 fn change(mount: &Mount, stash: Option<&Stash>) -> io::Result<()> {
     let over = |from: &Path, read_only: bool| {
         let tree = clone_tree(from)?;
-        if read_only {
-            sys::make_read_only(tree.as_fd())?;
+        let mut late = false;
+        if read_only && let Err(error) = sys::make_read_only(tree.as_fd()) {
+            late = error.raw_os_error() == Some(libc::ENOSYS);
+            if !late {
+                return Err(error);
+            }
         }
-        attach(tree.as_fd(), &mount.path)
+        attach(tree.as_fd(), &mount.path)?;
+        if late { remount_read_only(&mount.path) } else { Ok(()) }
     };
     match &mount.change {
         Change::Pin => over(&mount.path, false),
@@ -338,5 +400,21 @@ fn change(mount: &Mount, stash: Option<&Stash>) -> io::Result<()> {
         }
         // Done with the stash itself.
         Change::Emptied { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_read_with_their_blanks() {
+        let table = b"22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+            30 22 0:26 /a\\040b /mnt/a\\040b\\134x ro - tmpfs none rw\n\
+            31 22 0:27 / /mnt/\xff\\ rw - tmpfs none rw\n";
+        let places: Vec<PathBuf> = mount_points(table).collect();
+        assert_eq!(places[..2], [PathBuf::from("/"), PathBuf::from("/mnt/a b\\x")]);
+        assert_eq!(places[2], PathBuf::from(OsString::from_vec(b"/mnt/\xff\\".to_vec())));
+        assert_eq!(places.len(), 3);
     }
 }

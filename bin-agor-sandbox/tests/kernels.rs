@@ -6,6 +6,7 @@ mod kernel;
 
 mod common;
 
+use std::ffi::OsString;
 use std::process::Stdio;
 
 use common::{Sandbox, ran};
@@ -89,6 +90,76 @@ fn other_layers_that_fail_are_named_too() {
     let run = ran(&mut command);
     assert_eq!(run.code, 125, "{run:?}");
     assert!(run.stderr.contains("cannot be kept from it"), "{run:?}");
+}
+
+#[test]
+fn before_linux_5_12_each_mount_is_made_read_only_by_itself() {
+    let namespaces = ["--user", "--map-root-user", "--mount"];
+    let tried = std::process::Command::new("unshare").args(namespaces).arg("true").output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        return common::skip("unshare makes no namespaces here");
+    }
+    let sandbox = Sandbox::new();
+    for name in ["work/keep/f", "work/keep/below/f", "work/.git/hooks/pre-commit"] {
+        sandbox.file(name, "kept");
+    }
+    sandbox.file("work/.git/HEAD", "ref: refs/heads/main\n");
+    std::fs::create_dir(sandbox.path("work/.git/objects")).unwrap();
+    std::fs::create_dir(sandbox.path("work/.git/refs")).unwrap();
+    sandbox.file("work/.env", "secret");
+    let inside = "for file in keep/f keep/below/f .git/hooks/pre-commit .git/hooks/new; do
+            (echo x >$file) 2>/dev/null && echo written: $file
+        done; cat .env; echo x >.git/free && cat keep/below/f";
+    let outside =
+        "mount -t tmpfs -o nosuid,nodev,noexec tmpfs keep/below && echo mounted >keep/below/f && exec \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(namespaces)
+        .args(["sh", "-c", outside, "sh"])
+        .arg(env!("CARGO_BIN_EXE_agor-sandbox"))
+        .args(["--rw", ".", "--ro", "keep", "--status-file", "../status.json", "--", "sh", "-c", inside])
+        .env("HOME", sandbox.path("home"))
+        .env("AGOR_DATA_DIR", sandbox.path("data"))
+        .current_dir(sandbox.path("work"));
+    kernel::fail(&mut command, &[libc::SYS_mount_setattr], libc::ENOSYS);
+    let run = ran(&mut command);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "mounted\n"), "{run:?}");
+    let status: serde_json::Value = serde_json::from_str(&sandbox.read("status.json")).unwrap();
+    assert_eq!(status["layers"][0]["name"], "mounts");
+    assert_eq!(status["layers"][0]["state"], "enforced", "{status}");
+}
+
+#[test]
+fn no_stand_in_covers_a_socket_that_is_granted() {
+    let socket = std::path::PathBuf::from(format!("/run/agor-sandbox-test-{}.sock", std::process::id()));
+    let Ok(_listener) = std::os::unix::net::UnixListener::bind(&socket) else {
+        return common::skip("/run may not be written");
+    };
+    let sandbox = Sandbox::new();
+    let real = u32::try_from(common::landlock_abi()).unwrap();
+    // From ABI 9 on Landlock keeps sockets apart, and /run is not emptied for it.
+    let all = vec![OsString::from("--unix-all")];
+    let listed = vec![OsString::from("--unix"), socket.clone().into()];
+    for (abi, options) in [(None, &all), (None, &listed), (Some(9), &all), (Some(9), &listed)] {
+        let mut command = sandbox.command();
+        command
+            .args(options)
+            .arg("--status-file")
+            .arg(sandbox.path("status.json"))
+            .args(["--", "test", "-S"])
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let output = match abi {
+            Some(abi) if real > 0 => kernel::with_abi(&mut command, abi, real).0,
+            _ => command.output().unwrap(),
+        };
+        assert_eq!(output.status.code(), Some(0), "{abi:?} {options:?}: {output:?}");
+        // What only the mounts would have to hold is no limit where Landlock holds it.
+        let limits = sandbox.read("status.json").contains("sockets made by other programs after the start");
+        assert_eq!(limits, abi.is_none() && real < 9 && options == &listed, "{abi:?} {options:?}");
+    }
+    std::fs::remove_file(&socket).unwrap();
 }
 
 fn sandbox_is_root() -> bool {
