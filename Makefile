@@ -7,7 +7,7 @@ MUSL    := $(shell uname -m)-unknown-linux-musl
 OUT     := target/agor
 TOOLS   := agor-supervise agor-sandbox btmsg agor-checkpoint agor-relay
 
-.PHONY: help build demo test bench soak pages install uninstall deb deb-check tour clean
+.PHONY: help build demo test bench soak kernels pages install uninstall deb deb-check tour clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,10 @@ soak: ## the pipeline under random faults for SECONDS (default 3600); SEED=n rep
 	@"$(CARGO)" build --quiet --locked --workspace --bins
 	@AGOR_FAULT_SECONDS="$(or $(SECONDS),3600)" $(if $(SEED),AGOR_FAULT_SEED="$(SEED)") \
 		"$(CARGO)" test --locked --package agor-tests --test pipeline_faults -- --nocapture
+
+kernels: ## agor-sandbox in qemu on kernels from 5.10 to the newest, x86_64 and aarch64 (wants qemu, Debian's archive)
+	@CARGO="$(CARGO)" MUSL="$(MUSL)" OUT="$(OUT)" packaging/build agor-sandbox
+	@CARGO="$(CARGO)" AGOR_BIN="$(CURDIR)/$(OUT)/bin" tests/kernels/run
 
 pages: ## write the generated parts: manual pages and completions
 	$(CARGO) run --quiet -p agor-tests --bin agor-pages -- write
