@@ -70,9 +70,9 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
     };
     drop(held);
     let cwd = std::env::current_dir().ok();
-    let result = enter().and_then(|ipc| Ok((ipc, Stash::new(plan)?)));
-    let (ipc, stash) = match result {
-        Ok(entered) => entered,
+    let result = enter().and_then(|()| Stash::new(plan));
+    let stash = match result {
+        Ok(stash) => stash,
         Err(error) => {
             let why = refused(&error);
             if let Some(mount) = plan.mounts.iter().find(|mount| mount.vital) {
@@ -101,7 +101,7 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
             .map_err(|error| Error::apply(format!("return to {}", cwd.display()), error))?;
     }
     if problems.is_empty() {
-        enforced(plan, ipc, status);
+        enforced(plan, status);
     } else {
         status.add("mounts", State::Degraded, Some(format!("not kept: {}", problems.join(", "))));
     }
@@ -116,8 +116,8 @@ pub(crate) fn predict(plan: &Plan, status: &mut Status) -> bool {
         return listed;
     }
     match probe() {
-        Ok((_, ipc)) => {
-            enforced(plan, ipc, status);
+        Ok(_) => {
+            enforced(plan, status);
             listed
         }
         Err(why) => {
@@ -127,28 +127,19 @@ pub(crate) fn predict(plan: &Plan, status: &mut Status) -> bool {
     }
 }
 
-/// Whether such a namespace can be had, how, and whether IPC has one too; tried in a process that ends at once.
-pub(crate) fn probe() -> Result<(&'static str, bool), String> {
+/// Whether such a namespace can be had, and how; tried in a process that ends at once.
+pub(crate) fn probe() -> Result<&'static str, String> {
     let privileged = rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN));
-    let how = if privileged { "available, with CAP_SYS_ADMIN" } else { "available, in a user namespace" };
-    let tried = process::in_child(|| {
-        let ipc = enter()?;
-        clone_tree(Path::new("/"))?;
-        // The child has only an errno to say something with.
-        if ipc { Ok(()) } else { Err(io::Error::from_raw_os_error(NO_IPC)) }
-    });
+    let tried = process::in_child(|| enter().and_then(|()| clone_tree(Path::new("/")).map(drop)));
     match tried {
-        Ok(()) => Ok((how, true)),
-        Err(error) if error.raw_os_error() == Some(NO_IPC) => Ok((how, false)),
+        Ok(()) if privileged => Ok("available, with CAP_SYS_ADMIN"),
+        Ok(()) => Ok("available, in a user namespace"),
         Err(error) => Err(refused(&error)),
     }
 }
 
-/// Stands for a namespace without one for IPC; none of the calls that are tried gives it.
-const NO_IPC: i32 = libc::ENOMSG;
-
-fn enforced(plan: &Plan, ipc: bool, status: &mut Status) {
+fn enforced(plan: &Plan, status: &mut Status) {
     let layer = status.add("mounts", State::Enforced, Some(describe(plan)));
     layer
         .limits
@@ -221,22 +212,19 @@ fn hold(mounts: &[Mount], problems: &mut Vec<String>) -> Vec<Held> {
     held
 }
 
-/// Enters a private mount namespace, in a user namespace of its own where that is needed. Whether there is one
-/// for System V IPC too.
-pub(crate) fn enter() -> io::Result<bool> {
-    if let Ok(ipc) = process::unshare_mounts(0) {
+/// Enters a private mount namespace, in a user namespace of its own where that is needed.
+pub(crate) fn enter() -> io::Result<()> {
+    if process::unshare_mounts().is_ok() {
         // In a new user namespace the kernel does this itself.
         let down = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", down)?;
-        return Ok(ipc);
+        return Ok(rustix::mount::mount_change("/", down)?);
     }
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let ipc = process::unshare_mounts(libc::CLONE_NEWUSER)?;
+    process::unshare_user_and_mounts()?;
     // Without this the group list could be used to drop a group that denies (user_namespaces(7)).
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
-    Ok(ipc)
+    std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
 }
 
 /// Makes the mount at `path` and every one below it read-only, each by itself: before Linux 5.12 there is no

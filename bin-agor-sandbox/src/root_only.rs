@@ -16,10 +16,13 @@ const PLACES: [&str; 9] = [
     "/etc/mysql",
 ];
 
-/// Entries of these that give nothing to others.
+/// Entries of these that root owns, itself or as a group, and that give nothing to others.
 pub(crate) fn paths() -> Vec<PathBuf> {
     let private = |entry: &std::fs::DirEntry| {
-        entry.metadata().is_ok_and(|meta| !meta.is_symlink() && meta.mode() & 0o007 == 0)
+        entry.metadata().is_ok_and(|meta| {
+            let owned = meta.uid() == 0 || meta.gid() == 0;
+            owned && meta.mode() & 0o007 == 0 && !meta.is_symlink() && (meta.is_dir() || meta.len() > 0)
+        })
     };
     let entries = PLACES.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
     let mut found: Vec<PathBuf> = entries.filter(private).map(|entry| entry.path()).collect();

@@ -101,13 +101,7 @@ fn look() -> Vec<Finding> {
         Support::None { why, help } => findings.push(finding("landlock", false, why, Some(help))),
     }
     match namespace::probe() {
-        Ok((how, ipc)) => {
-            findings.push(finding("mount-namespace", true, how, None));
-            if !ipc {
-                let what = "none: System V IPC and message queues of other programs are in reach";
-                findings.push(finding("ipc-namespace", false, what, Some("CONFIG_IPC_NS=y")));
-            }
-        }
+        Ok(how) => findings.push(finding("mount-namespace", true, how, None)),
         Err(why) => findings.push(finding(
             "mount-namespace",
             false,

@@ -11,20 +11,16 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A mount namespace of our own, and one for System V IPC and message queues where the kernel has them; in a
-/// user namespace of our own too with `CLONE_NEWUSER` in `user`. Without that it takes CAP_SYS_ADMIN. Whether the
-/// one for IPC is there.
-pub(crate) fn unshare_mounts(user: libc::c_int) -> io::Result<bool> {
-    // SAFETY: this process has one thread, and nothing in it relies on sharing any of these.
-    let unshare = |flags| check(unsafe { libc::unshare(user | libc::CLONE_NEWNS | flags) });
-    match unshare(libc::CLONE_NEWIPC) {
-        Ok(()) => Ok(true),
-        // No such namespaces, or too many of them.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSPC)) => {
-            unshare(0).map(|()| false)
-        }
-        Err(error) => Err(error),
-    }
+/// A mount namespace of our own; takes CAP_SYS_ADMIN.
+pub(crate) fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: this process has one thread, and nothing in it relies on sharing its mounts.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })
+}
+
+/// A user namespace and a mount namespace in it.
+pub(crate) fn unshare_user_and_mounts() -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) })
 }
 
 /// A descriptor of this very process.
