@@ -77,17 +77,29 @@ struct Planner<'a> {
     mounts: Vec<Mount>,
     paths: BTreeSet<PathBuf>,
     findings: Vec<String>,
+    files: Vec<usize>,
     followed: Option<(PathBuf, PathBuf)>,
 }
 
-/// What is to be mounted for `plan`, from the top of the tree downwards, and what deserves a look.
-pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
+/// What came of a look at the host.
+pub(crate) struct Planned {
+    /// From the top of the tree downwards.
+    pub(crate) mounts: Vec<Mount>,
+    /// What deserves a look.
+    pub(crate) findings: Vec<String>,
+    /// Grants that were seen to be no directories.
+    pub(crate) files: Vec<usize>,
+}
+
+/// What is to be mounted for `plan`.
+pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
     let mut planner = Planner {
         roots: writable(plan),
         plan,
         mounts: Vec::new(),
         paths: BTreeSet::new(),
         findings: Vec::new(),
+        files: Vec::new(),
         followed: None,
     };
     planner.narrowed();
@@ -121,7 +133,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> (Vec<Mount>, Vec<String>) {
     planner.pin();
     let mut mounts = planner.mounts;
     mounts.sort_by_key(|mount| (mount.path.components().count(), mount.change == Change::ReadOnly));
-    (mounts, planner.findings)
+    Planned { mounts, findings: planner.findings, files: planner.files }
 }
 
 /// Whether Landlock itself keeps COMMAND from other programs' sockets, so that nothing has to be hidden.
@@ -174,16 +186,16 @@ impl Planner<'_> {
 
     /// `--ro` below a grant that may be written.
     fn narrowed(&mut self) {
-        let flags: Vec<PathBuf> = self
-            .plan
-            .grants
-            .iter()
-            .filter(|grant| grant.origin == Origin::Flag && !grant.rights.write)
-            .map(|grant| grant.path.clone())
-            .collect();
+        let plan = self.plan;
         let mut parents = Parents::default();
-        for path in flags {
-            let Some(real) = parents.real(&path) else { continue };
+        for (at, grant) in plan.grants.iter().enumerate() {
+            if grant.origin != Origin::Flag || grant.rights.write {
+                continue;
+            }
+            let Some((real, file)) = parents.real(&grant.path) else { continue };
+            if file {
+                self.files.push(at);
+            }
             if self.writable(&real) && !already_read_only(&real) {
                 self.push(real, Change::ReadOnly, "read-only below a read-write grant", true);
             }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -23,6 +24,9 @@ pub struct Plan {
     pub policy: Policy,
     /// One rule for each path.
     pub grants: Vec<Grant>,
+    /// Those of [`Plan::grants`] that were seen to be no directories, by their places there: the kernel need not
+    /// refuse the rights of directories first.
+    pub files: Vec<usize>,
     /// What the private mount namespace changes, in order.
     pub mounts: Vec<Mount>,
     /// What the kernel says about Landlock.
@@ -60,7 +64,7 @@ pub fn open(path: &Path) -> io::Result<(OwnedFd, Kind)> {
 
 impl Plan {
     /// Looks at the host, changes nothing on it.
-    pub fn new(policy: Policy, host: &Host) -> Result<Plan, Error> {
+    pub fn new(mut policy: Policy, host: &Host) -> Result<Plan, Error> {
         let mut merged = Merged::new(base::grants(policy.base, host), policy.grants.len());
         let mut findings = Vec::new();
         if let (Some(cwd), crate::profile::Base::Default) = (&host.cwd, policy.base)
@@ -72,15 +76,17 @@ impl Plan {
                 cwd.display()
             ));
         }
-        for grant in &policy.grants {
+        for grant in std::mem::take(&mut policy.grants) {
             merged.add(grant, &mut findings);
         }
         let landlock = landlock::support();
-        let mut plan = Plan { policy, grants: merged.grants, mounts: Vec::new(), landlock, findings };
+        let (grants, mounts, files) = (merged.grants, Vec::new(), Vec::new());
+        let mut plan = Plan { policy, grants, files, mounts, landlock, findings };
         plan.look(host);
-        let (mounts, findings) = mounts::plan(&plan, host);
-        plan.mounts = mounts;
-        plan.findings.extend(findings);
+        let planned = mounts::plan(&plan, host);
+        plan.mounts = planned.mounts;
+        plan.files = planned.files;
+        plan.findings.extend(planned.findings);
         Ok(plan)
     }
 
@@ -134,7 +140,7 @@ impl Plan {
             .grants
             .iter()
             .filter(|grant| grant.rights.write && !within(&grant.path, Path::new("/dev")))
-            .filter_map(|grant| parents.real(&grant.path))
+            .filter_map(|grant| parents.real(&grant.path).map(|(real, _)| real))
             .collect();
         roots.sort();
         roots.dedup();
@@ -149,20 +155,18 @@ pub(crate) struct Parents {
 }
 
 impl Parents {
-    /// The path without links, if it exists.
-    pub(crate) fn real(&mut self, path: &Path) -> Option<PathBuf> {
+    /// The path without links, if it exists, and whether it was seen to be something else than a directory.
+    pub(crate) fn real(&mut self, path: &Path) -> Option<(PathBuf, bool)> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return path::real(path).ok();
+            return Some((path::real(path).ok()?, false));
         };
-        if self.last.as_ref().is_none_or(|(known, _)| known != parent) {
+        if self.last.as_ref().is_none_or(|(known, _)| known.as_os_str() != parent.as_os_str()) {
             self.last = Some((parent.to_path_buf(), path::real(parent).ok()?));
         }
         let full = self.last.as_ref()?.1.join(name);
-        match rustix::fs::readlinkat(rustix::fs::CWD, &full, Vec::with_capacity(64)) {
-            // Not a link: it is what it says.
-            Err(rustix::io::Errno::INVAL) => Some(full),
-            Ok(_) => path::real(&full).ok(),
-            Err(_) => None,
+        match FileType::from_raw_mode(rustix::fs::lstat(&full).ok()?.st_mode) {
+            FileType::Symlink => Some((path::real(&full).ok()?, false)),
+            kind => Some((full, !kind.is_dir())),
         }
     }
 }
@@ -170,60 +174,75 @@ impl Parents {
 /// Grants, and where each path's are among them: there may be thousands.
 struct Merged {
     grants: Vec<Grant>,
-    /// Only for many: for a few, looking at each costs less than making this.
-    at: Option<HashMap<PathBuf, Vec<usize>>>,
+    /// The first grant of each path, by the hash of the path. Only for many: for a few, looking at each costs less
+    /// than making this.
+    first: Option<HashMap<u64, usize>>,
 }
 
 /// From how many on.
 const MANY: usize = 64;
 
+/// FNV-1a: a user's own paths, who may make the look-up slow for himself.
+fn hash(path: &Path) -> u64 {
+    path.as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 impl Merged {
     fn new(grants: Vec<Grant>, more: usize) -> Merged {
-        let at = (more > MANY).then(|| {
-            let mut at: HashMap<PathBuf, Vec<usize>> = HashMap::with_capacity(grants.len() + more);
-            for (index, grant) in grants.iter().enumerate() {
-                at.entry(grant.path.clone()).or_default().push(index);
+        let mut merged = Merged { grants, first: None };
+        if more > MANY {
+            merged.grants.reserve(more);
+            let mut first = HashMap::with_capacity(merged.grants.len() + more);
+            for (at, grant) in merged.grants.iter().enumerate() {
+                first.entry(hash(&grant.path)).or_insert(at);
             }
-            at
-        });
-        Merged { grants, at }
+            merged.first = Some(first);
+        }
+        merged
     }
 
-    fn same_path(&self, path: &Path) -> Vec<usize> {
-        match &self.at {
-            Some(at) => at.get(path).cloned().unwrap_or_default(),
-            None => (0..self.grants.len())
-                .filter(|index| self.grants[*index].path.as_os_str() == path.as_os_str())
-                .collect(),
-        }
+    /// The first grant of this path.
+    fn position(&self, path: &Path) -> Option<usize> {
+        let same = |grant: &Grant| grant.path.as_os_str() == path.as_os_str();
+        let from = match &self.first {
+            Some(first) => *first.get(&hash(path))?,
+            None => 0,
+        };
+        // From there on, since another path may have the same hash.
+        self.grants[from..].iter().position(same).map(|at| from + at)
     }
 
-    fn add(&mut self, grant: &Grant, findings: &mut Vec<String>) {
-        let same_path = self.same_path(&grant.path);
-        if grant.origin == Origin::Flag
-            && let Some(at) = same_path.first()
-        {
-            let known = &mut self.grants[*at];
-            if known.origin == Origin::Flag {
-                if known.rights == grant.rights {
-                    findings.push(format!("{} is granted twice", grant.path.display()));
-                } else {
-                    findings
-                        .push(format!("{} is granted in two ways; the wider holds", grant.path.display()));
-                }
+    fn add(&mut self, grant: Grant, findings: &mut Vec<String>) {
+        let first = self.position(&grant.path);
+        if let Some(at) = first {
+            if grant.origin == Origin::Flag {
+                return self.say(at, grant, findings);
             }
-            // What the user says about a path holds for it: --ro narrows what a profile grants, --rw adds to it.
-            let narrows = !grant.rights.write && known.origin != Origin::Flag;
-            let rights = if narrows { grant.rights } else { known.rights.union(grant.rights) };
-            *known = Grant { path: grant.path.clone(), rights, origin: Origin::Flag };
-            return;
-        }
-        if !same_path.iter().any(|index| self.grants[*index] == *grant) {
-            if let Some(at) = &mut self.at {
-                at.entry(grant.path.clone()).or_default().push(self.grants.len());
+            if self.grants[at..].contains(&grant) {
+                return;
             }
-            self.grants.push(grant.clone());
+        } else if let Some(known) = &mut self.first {
+            known.entry(hash(&grant.path)).or_insert(self.grants.len());
         }
+        self.grants.push(grant);
+    }
+
+    /// What the user says about a path holds for it: `--ro` narrows what a profile grants, `--rw` adds to it.
+    fn say(&mut self, at: usize, grant: Grant, findings: &mut Vec<String>) {
+        let known = &mut self.grants[at];
+        if known.origin == Origin::Flag {
+            findings.push(if known.rights == grant.rights {
+                format!("{} is granted twice", grant.path.display())
+            } else {
+                format!("{} is granted in two ways; the wider holds", grant.path.display())
+            });
+        }
+        let narrows = !grant.rights.write && known.origin != Origin::Flag;
+        let rights = if narrows { grant.rights } else { known.rights.union(grant.rights) };
+        *known = Grant { rights, ..grant };
     }
 }
 
@@ -239,10 +258,26 @@ mod tests {
     fn a_flag_narrows_a_profile_and_adds_to_a_flag() {
         let mut findings = Vec::new();
         let mut merged = Merged::new(vec![grant("/p", Rights::RWX, Origin::BuiltIn("project"))], 0);
-        merged.add(&grant("/p", Rights::RO, Origin::Flag), &mut findings);
+        merged.add(grant("/p", Rights::RO, Origin::Flag), &mut findings);
         assert_eq!(merged.grants[0].rights, Rights::RO);
-        merged.add(&grant("/p", Rights::RW, Origin::Flag), &mut findings);
+        merged.add(grant("/p", Rights::RW, Origin::Flag), &mut findings);
         assert_eq!(merged.grants, [grant("/p", Rights::RW, Origin::Flag)]);
         assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn many_are_merged_as_few_are() {
+        let given = |at: usize| {
+            let rights = if at.is_multiple_of(3) { Rights::RW } else { Rights::RO };
+            let origin = if at.is_multiple_of(5) { Origin::Profile("p".into()) } else { Origin::Flag };
+            grant(&format!("/d/{}", at % 40), rights, origin)
+        };
+        let all = |more| {
+            let mut findings = Vec::new();
+            let mut merged = Merged::new(vec![grant("/d/7", Rights::RWX, Origin::BuiltIn("project"))], more);
+            (0..120).for_each(|at| merged.add(given(at), &mut findings));
+            (merged.grants, findings)
+        };
+        assert_eq!(all(0), all(MANY + 1));
     }
 }

@@ -1,14 +1,15 @@
 //! The allocator: a fixed arena from which memory is only taken, and the system's for what does not fit.
 //!
-//! A run allocates a few kilobytes, for a few hundred microseconds, and is replaced by COMMAND. An allocator
-//! that maps and unmaps memory for that costs more than all the work in between.
+//! A run allocates a few kilobytes (with thousands of rules, megabytes), for a few hundred microseconds, and is
+//! replaced by COMMAND. An allocator that maps and unmaps memory for that costs more than all the work in between.
+//! What is never touched of the arena costs nothing.
 #![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const SIZE: usize = 128 * 1024;
+const SIZE: usize = 4 << 20;
 
 const ALIGN: usize = 16;
 
