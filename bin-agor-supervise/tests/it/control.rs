@@ -72,7 +72,7 @@ fn restart_leaves_backoff_at_once_and_only_once() {
     let mut supervisor =
         world.start(&["--name", "b", "--backoff-base", "2", "--backoff-cap", "2", "--", "sh", "-c", script]);
     assert_eq!(supervisor.line(), "1");
-    world.wait_for("b", "restarting");
+    world.wait_for_backoff("b");
     let status = world.status("b");
     assert_eq!((status["attempt"].as_i64(), status["max_attempts"].as_i64()), (Some(1), Some(5)));
     let left = status["next_retry_s"].as_f64().unwrap();
@@ -92,7 +92,7 @@ fn stop_in_backoff_starts_nothing_more() {
         let mut supervisor =
             world.start(&["--name", "b", "--backoff-base", "0.3", "--", "sh", "-c", "echo x; exit 1"]);
         assert_eq!(supervisor.line(), "x");
-        world.wait_for("b", "restarting");
+        world.wait_for_backoff("b");
         if by_signal {
             supervisor.signal(Signal::TERM);
         } else {

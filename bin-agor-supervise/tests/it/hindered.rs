@@ -12,7 +12,7 @@ fn a_stopped_keeper_goes_on_whenever_it_is_stopped() {
     let world = World::new();
     let args = ["--name", "k", "--backoff-base", "1000", "--backoff-cap", "1000", "--", "false"];
     let mut supervisor = world.start(&args);
-    world.wait_for("k", "restarting");
+    world.wait_for_backoff("k");
     let keeper = children_of(supervisor.pid())[0];
     kill(keeper, Signal::STOP);
     // There is no order for it now that it could go on with.

@@ -107,6 +107,14 @@ impl World {
         assert!(output.status.success(), "{name} is not {health}: {}", text(&output.stderr));
     }
 
+    /// Waits for the pause after the first failure; the first start is called `restarting` too.
+    pub(crate) fn wait_for_backoff(&self, name: &str) {
+        until("the first failure", || {
+            let status = self.status(name);
+            status["health"] == "restarting" && status["attempt"] == 1
+        });
+    }
+
     /// The incarnations, oldest first.
     pub(crate) fn history(&self, name: &str) -> Vec<serde_json::Value> {
         let output = self.run(&["history", name, "--json", "-n", "1000"]);
