@@ -72,13 +72,16 @@ pub(crate) fn seccomp_has(action: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A filter as the kernel takes it; good as long as `program` is.
+pub(super) fn filter(program: &[sock_filter]) -> io::Result<libc::sock_fprog> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() })
+}
+
 /// Installs a filter on this thread for good. Needs no_new_privs.
 pub(crate) fn seccomp_install(program: &[sock_filter]) -> io::Result<()> {
     const SECCOMP_SET_MODE_FILTER: u32 = 1;
-    let filter = libc::sock_fprog {
-        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-        filter: program.as_ptr().cast_mut().cast(),
-    };
+    let filter = filter(program)?;
     // SAFETY: sock_filter has the layout of the kernel's, the array outlives the call, and the kernel only
     // reads it.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };

@@ -32,10 +32,7 @@ pub(crate) struct Call {
 
 /// Installs a filter with a listener on this thread. Needs no_new_privs.
 pub(crate) fn install(program: &[sock_filter]) -> io::Result<OwnedFd> {
-    let filter = libc::sock_fprog {
-        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-        filter: program.as_ptr().cast_mut().cast(),
-    };
+    let filter = super::kernel::filter(program)?;
     let mut last = io::Error::from(io::ErrorKind::Unsupported);
     for flags in [FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE, FLAG_NEW_LISTENER] {
         // SAFETY: sock_filter has the layout of the kernel's, the array outlives the call, and the kernel
