@@ -36,6 +36,7 @@ enum How {
     /// `openat2`: flags behind a pointer.
     Open2,
     /// `creat`.
+    #[cfg(target_arch = "x86_64")]
     Create(At),
     /// A name that must not be there yet.
     Make(At),
@@ -138,6 +139,7 @@ fn find(call: &Call, how: How) -> Option<Vec<Want>> {
     let name = |at: At| Some(itself(&full(at)?));
     Some(match how {
         How::Open(at, flags) => open(&full(at)?, argument(flags) as i32),
+        #[cfg(target_arch = "x86_64")]
         How::Create(at) => open(&full(at)?, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC),
         How::Open2 => {
             let mut flags = [0_u8; 8];
