@@ -87,7 +87,7 @@ pub struct Policy {
     pub base: Base,
     /// The configuration file that was read.
     pub config: Option<PathBuf>,
-    /// Grants, those of the command line last.
+    /// Grants, those of the command line last. The plan takes them over and merges them.
     pub grants: Vec<Grant>,
     /// Whether anything is protected.
     pub protect: bool,
