@@ -30,7 +30,8 @@ impl Cleaner {
         process::orphan(|| {
             process::leave(&[watches.as_ref(), Some(&sandbox)], &held_fds(held));
             wait(watches.as_ref(), &sandbox);
-            for one in held {
+            // The other way round: what hides the others from git goes last.
+            for one in held.iter().rev() {
                 one.release();
             }
         })?;

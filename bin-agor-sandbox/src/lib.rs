@@ -21,6 +21,7 @@ pub mod landlock;
 mod model;
 pub mod mounts;
 mod namespace;
+mod nested;
 mod observe;
 mod placeholder;
 pub mod plan;

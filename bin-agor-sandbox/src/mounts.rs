@@ -5,6 +5,7 @@
 //! away, up to the grant, a mount of itself too: the kernel refuses to rename a mount point.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::git::{self, Repository};
@@ -16,7 +17,7 @@ use crate::policy::Origin;
 use crate::profile::UnixMode;
 use crate::rights::Rights;
 use crate::sys::path::real;
-use crate::{root_only, sockets, terminals};
+use crate::{nested, root_only, sockets, terminals};
 
 /// What is done to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,7 @@ const SHELL_FILES: [&str; 9] = [
 
 struct Planner<'a> {
     roots: Vec<PathBuf>,
+    projects: Vec<PathBuf>,
     plan: &'a Plan,
     mounts: Vec<Mount>,
     paths: BTreeSet<PathBuf>,
@@ -95,6 +97,7 @@ pub(crate) struct Planned {
 pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
     let mut planner = Planner {
         roots: writable(plan),
+        projects: projects(plan, host),
         plan,
         mounts: Vec::new(),
         paths: BTreeSet::new(),
@@ -110,7 +113,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
         if let Some(config) = &plan.policy.config {
             planner.protect(config, "own configuration");
         }
-        for project in projects(plan, host) {
+        for project in planner.projects.clone() {
             planner.project(&project, host);
         }
     }
@@ -225,6 +228,12 @@ impl Planner<'_> {
                 }
                 if placeholder::is_one(&real) || is_empty_directory(&real) {
                     // Another sandbox's, perhaps half made; shared if it is one.
+                    if !meta.is_dir()
+                        && placeholder::is_seen_by_git(&real)
+                        && let (Some(dir), Some(name)) = (real.parent(), real.file_name())
+                    {
+                        self.ignored(dir, name);
+                    }
                     self.push(real, Change::Absent { directory: meta.is_dir() }, why, false);
                 } else if real.exists() {
                     self.push(real, Change::ReadOnly, why, false);
@@ -267,8 +276,31 @@ impl Planner<'_> {
         if !self.writable(&real) || !may_create(&real) {
             return;
         }
-        let full = between.iter().rev().fold(real, |path, name| path.join(name)).join(name);
-        self.push(full, Change::Absent { directory: placeholder::is_directory(path) }, why, false);
+        let dir = between.iter().rev().fold(real, |path, name| path.join(name));
+        let full = dir.join(name);
+        let directory = placeholder::is_directory(path)
+            || (placeholder::is_seen_by_git(path) && !self.ignored(&dir, name));
+        self.push(full, Change::Absent { directory }, why, false);
+    }
+
+    /// Keeps git from the stand-in for `name` in `dir`, which no `git add` shall pick up. Whether that can be had.
+    fn ignored(&mut self, dir: &Path, name: &OsStr) -> bool {
+        let path = dir.join(placeholder::IGNORE);
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) if !placeholder::is_one(&path) => says(&path, name),
+            // A repository's first file is often this one: not to be kept from COMMAND.
+            Err(_) if self.projects.iter().any(|project| project == dir) => false,
+            _ => {
+                let directory = false;
+                self.push(
+                    path,
+                    Change::Absent { directory },
+                    "hides what stands in for settings from git",
+                    false,
+                );
+                true
+            }
+        }
     }
 
     fn project(&mut self, project: &Path, host: &Host) {
@@ -279,11 +311,7 @@ impl Planner<'_> {
             self.protect(&name, "agent settings of the project");
         }
         let is_home = host.home.as_deref() == Some(project);
-        // Where it is missing it would have to be a file, which git would show.
-        let codex = project.join(".codex/config.toml");
-        if std::fs::symlink_metadata(&codex).is_ok() {
-            self.protect(&codex, "agent settings of the project");
-        }
+        self.codex(project, host);
         for name in SHELL_FILES {
             let path = project.join(name);
             if is_home || std::fs::symlink_metadata(&path).is_ok() {
@@ -293,7 +321,7 @@ impl Planner<'_> {
         for path in environment_files(project) {
             self.hide(&path, "secrets of the project");
         }
-        for below in nested(project) {
+        for below in repositories(project) {
             self.nested(&below);
         }
         match git::find(project) {
@@ -303,6 +331,22 @@ impl Planner<'_> {
                 self.protect(&project.join(".git"), "leads to a repository that is not granted");
             }
             None => {}
+        }
+    }
+
+    /// As a whole, as codex itself does: servers, hooks and rules are in files of many names. Where there is none
+    /// it looks for them in projects that its user trusts only, and of a stand-in elsewhere it would warn.
+    fn codex(&mut self, project: &Path, host: &Host) {
+        let why = "agent settings of the project";
+        let settings = project.join(".codex");
+        if host.home.as_deref() == Some(project) {
+            // Its home.
+            let config = settings.join("config.toml");
+            if std::fs::symlink_metadata(&config).is_ok() {
+                self.protect(&config, why);
+            }
+        } else if std::fs::symlink_metadata(&settings).is_ok() || nested::codex_knows(project, host) {
+            self.protect(&settings, why);
         }
     }
 
@@ -476,6 +520,15 @@ fn settings(project: &Path) -> Vec<PathBuf> {
     named(&project.join(".claude"), |name| name.starts_with("settings") && name.ends_with(".json"))
 }
 
+/// Whether a .gitignore has a line for just this name in its own directory.
+fn says(ignore: &Path, name: &OsStr) -> bool {
+    let wanted = |line: &str| {
+        let line = line.trim_end();
+        line == "*" || name == line.strip_prefix('/').unwrap_or(line)
+    };
+    std::fs::read_to_string(ignore).is_ok_and(|text| text.len() < 1 << 16 && text.lines().any(wanted))
+}
+
 /// `.env` and its variants, without the examples that are meant to be read.
 fn environment_files(project: &Path) -> Vec<PathBuf> {
     named(project, |name| {
@@ -497,7 +550,7 @@ const NESTED: usize = 128;
 
 /// Where repositories below a project are: in the directories right below it, and where `.gitmodules` says.
 /// Deeper ones are not looked for: that would be a walk through the whole project at every start.
-fn nested(project: &Path) -> Vec<PathBuf> {
+fn repositories(project: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     if let Ok(entries) = std::fs::read_dir(project) {
         let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));

@@ -18,11 +18,28 @@ const MARK: &str = "user.agor.placeholder";
 const FILE_MODE: u32 = 0o444;
 const DIRECTORY_MODE: u32 = 0o555;
 
-/// Names that a directory cannot stand in for, since who looks for a file there fails on one: git itself, and
-/// codex. What the files say changes nothing: that the repository is where it is (gitrepository-layout(5),
-/// commondir), and a comment.
-const FILES: [(&str, &[u8]); 3] =
-    [("commondir", b".\n"), ("config.toml", NOTHING), ("config.worktree", NOTHING)];
+/// Names that a directory cannot stand in for, since who looks for a file there fails on one, or complains at
+/// every start: git itself, codex and claude. What the files say changes nothing: that the repository is where
+/// it is (gitrepository-layout(5), commondir), no settings, and a comment.
+const FILES: [(&str, &[u8]); 6] = [
+    ("commondir", b".\n"),
+    ("config.toml", NOTHING),
+    ("config.worktree", NOTHING),
+    ("settings.json", b"{}\n"),
+    ("settings.local.json", b"{}\n"),
+    (
+        IGNORE,
+        b"# stands in for a file that does not exist\n/.gitignore\n/settings.json\n/settings.local.json\n",
+    ),
+];
+
+/// What keeps git from the stand-ins beside it, and from itself.
+pub(crate) const IGNORE: &str = ".gitignore";
+
+/// Whether git would take the stand-in for `path` for a new file, where nothing says that it is to be ignored.
+pub(crate) fn is_seen_by_git(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "settings.json" || name == "settings.local.json")
+}
 
 const NOTHING: &[u8] = b"# stands in for a file that does not exist\n";
 
@@ -175,12 +192,18 @@ fn remove_made(made: &[(OwnedFd, std::ffi::OsString)]) {
 
 /// Another sandbox may be between making and marking it.
 fn settled(lock: &OwnedFd) -> bool {
-    (0..20).any(|round| {
-        if round > 0 {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+    let half_made =
+        || rustix::fs::fstat(lock).is_ok_and(|stat| matches!(stat.st_mode & 0o7777, 0o700 | 0o600));
+    for _ in 0..20 {
+        if is_placeholder(lock) {
+            return true;
         }
-        is_placeholder(lock)
-    })
+        if !half_made() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    is_placeholder(lock)
 }
 
 /// Makes the directories that are missing above a stand-in, and finds those that another sandbox made.

@@ -98,7 +98,10 @@ fn names_that_do_not_exist_cannot_be_made_and_nothing_is_left() {
         return;
     }
     let sandbox = Sandbox::new();
-    let names = [".mcp.json", ".claude/settings.json", ".claude/settings.local.json"];
+    let names = [".mcp.json", ".claude/settings.json", ".claude/settings.local.json", ".codex/config.toml"];
+    // Where codex's user trusts a project, its settings would be loaded.
+    let trusted = format!("[projects.{:?}]\ntrust_level = 'trusted'\n", sandbox.path("work"));
+    sandbox.file("home/.codex/config.toml", &trusted);
     for name in names {
         for attack in [
             "echo x >NAME",
@@ -113,7 +116,9 @@ fn names_that_do_not_exist_cannot_be_made_and_nothing_is_left() {
         assert_ne!(sandbox.sh(&[], "mv .claude x").code, 0);
     }
     let _ = std::fs::remove_file(sandbox.path("work/t"));
-    assert!(gone(&sandbox.path("work/.claude")) && gone(&sandbox.path("work/.mcp.json")));
+    for name in [".claude", ".codex", ".mcp.json"] {
+        assert!(gone(&sandbox.path("work").join(name)), "{name}");
+    }
     // Other files beside them may be made, and then stay.
     let ran = sandbox.sh(&[], "mkdir .claude/agents && echo x >.claude/agents/a");
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -134,6 +139,71 @@ fn names_that_do_not_exist_cannot_be_made_and_nothing_is_left() {
     assert!(sandbox.path("work/.mcp.json").exists(), "still in use");
     assert!(std::process::Command::new("kill").args(["-9", line.trim()]).status().unwrap().success());
     assert!(gone(&sandbox.path("work/.mcp.json")) && gone(&sandbox.path("work/.claude")));
+}
+
+#[test]
+fn claude_finds_settings_that_say_nothing_and_git_finds_none() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    repository(&sandbox, "work");
+    // A directory in their place is an error that claude stops at.
+    let script =
+        "cat .claude/settings.json .claude/settings.local.json && git add -A && git status --porcelain; ";
+    assert_eq!(sandbox.sh(&[], script).stdout, "{}\n{}\n");
+    assert!(gone(&sandbox.path("work/.claude")));
+
+    // The same for git outside, also when the first of two sandboxes has ended.
+    let mut held: Vec<_> = (0..2)
+        .map(|_| {
+            let mut command = sandbox.command();
+            command.args(["--", "sh", "-c", "echo up; read line"]);
+            let mut child = command
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            std::io::BufRead::read_line(
+                &mut std::io::BufReader::new(child.stdout.take().unwrap()),
+                &mut line,
+            )
+            .unwrap();
+            child
+        })
+        .collect();
+    while let Some(mut child) = held.pop() {
+        let mut outside = std::process::Command::new("git");
+        let status =
+            outside.arg("-C").arg(sandbox.path("work")).args(["status", "--porcelain"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&status.stdout), "", "{status:?}");
+        assert_eq!(sandbox.read("work/.claude/settings.json"), "{}\n");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(gone(&sandbox.path("work/.claude")));
+}
+
+#[test]
+fn where_git_could_see_it_a_directory_stands_in() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    repository(&sandbox, "work");
+    sandbox.file("work/.claude/.gitignore", "x\n/settings.local.json\n");
+    let ran = sandbox.sh(
+        &[],
+        "git add -A && git commit -qm ignore; cat .claude/settings.local.json; ls -d .claude/settings.json/; git status --porcelain",
+    );
+    assert_eq!(ran.stdout, "{}\n.claude/settings.json/\n", "{ran:?}");
+    assert_eq!(sandbox.read("work/.claude/.gitignore"), "x\n/settings.local.json\n");
+    // In the project itself, .gitignore is COMMAND's to make.
+    let ran = sandbox.sh(&["--protect", "settings.json"], "echo x >.gitignore && ls -d settings.json/");
+    assert_eq!(ran.stdout, "settings.json/\n", "{ran:?}");
+    assert!(gone(&sandbox.path("work/settings.json")));
 }
 
 #[test]

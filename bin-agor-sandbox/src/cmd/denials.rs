@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args, host: &Host, plan: &Plan, sink: Sink) -> Result<E
         output::notice(TOOL, &format!("denied: {} more", counts.len() - MOST / 2));
     }
     if nested {
-        output::notice(TOOL, super::run::NESTED);
+        output::notice(TOOL, crate::nested::BUBBLEWRAP);
     }
     Ok(exit)
 }

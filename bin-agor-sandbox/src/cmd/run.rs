@@ -21,11 +21,7 @@ use crate::rights::Rights;
 use crate::status::{State, Status};
 use crate::sys::exec::Image;
 use crate::sys::{exec, inherit, kernel, notify};
-use crate::{check, namespace, observe, privileges, seccomp};
-
-/// Said when a program that brings its own sandbox is started in this one.
-pub(crate) const NESTED: &str = "bubblewrap cannot work in here: a sandbox inside this one may not mount; switch off the \
-     program's own sandbox (this one is around it), or run it outside";
+use crate::{check, namespace, nested, observe, privileges, seccomp};
 
 /// Runs COMMAND. Comes back only with an error, or with COMMAND's status where a parent stayed.
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
@@ -109,9 +105,10 @@ pub(crate) fn become_command(
         sink.write(&status)?;
     }
 
-    let program = args.command.first().map(Path::new).and_then(Path::file_name);
-    if matches!(mode, Mode::InPlace) && program == Some(OsStr::new("bwrap")) {
-        output::notice(TOOL, NESTED);
+    if matches!(mode, Mode::InPlace)
+        && let Some(hint) = nested::hint(&args.command, host)
+    {
+        output::notice(TOOL, hint);
     }
     for limit in &plan.policy.limits {
         limit.apply()?;
