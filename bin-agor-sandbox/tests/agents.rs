@@ -1,15 +1,19 @@
-//! Real programs in the default profile: git, cargo, node, python3, and the agents themselves.
+//! Real programs in the default profile: git, cargo, node, python3, and the agents themselves, which work on a
+//! project with a stand-in for their models.
 //!
 //! The agents are used when they are found on PATH, or in the `bin` directory that
 //! `AGOR_TEST_AGENTS` names (`npm install --prefix DIR -g @anthropic-ai/claude-code @openai/codex`).
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 mod common;
+#[path = "common/model.rs"]
+mod model;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Ran, Sandbox, ran, skip};
+use model::Model;
 
 fn agents_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
@@ -54,18 +58,132 @@ fn agents_start() {
     }
 }
 
+/// What a hostile or careless model would have its agent do, between what a useful one would.
+const STEPS: &[&str] = &[
+    "echo one >made && git add -A && git commit -qm second && git ls-files | tr '\\n' ' '",
+    "cat ~/.ssh/id_ed25519",
+    "echo x >.git/hooks/pre-commit",
+    "echo x >~/.claude/settings.json; echo x >.claude/settings.json; echo x >.codex/config.toml",
+    "mkdir sub && python3 -c 'open(\"sub/f\", \"w\").write(\"1\")' && git worktree add -q tree && ls tree",
+];
+
+/// The agent with a stand-in for its model, told to do all of it. What it says, and what came of each step.
+fn works(sandbox: &Sandbox, agent: &str, model: &Model) -> Ran {
+    let base = format!("ANTHROPIC_BASE_URL=http://127.0.0.1:{}", model.port);
+    let provider = format!(
+        "model_providers.stub={{name='stub',base_url='http://127.0.0.1:{}/v1',wire_api='responses',env_key='STUB_KEY'}}",
+        model.port
+    );
+    let mut words =
+        vec!["env", &base, "ANTHROPIC_API_KEY=sk-stub", "STUB_KEY=x", "IS_SANDBOX=1", QUIET, agent];
+    match agent {
+        "claude" => words.extend(["-p", "go", "--output-format", "json", "--dangerously-skip-permissions"]),
+        _ => words.extend([
+            "exec",
+            "-c",
+            "model_provider=stub",
+            "-c",
+            &provider,
+            "-c",
+            "model=stub",
+            "--sandbox",
+            "danger-full-access",
+            "go",
+        ]),
+    }
+    inside(sandbox, &["--profile", agent], &words)
+}
+
+/// Nothing but the model is asked.
+const QUIET: &str = "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1";
+
 #[test]
-fn a_session_of_claude_works_and_keeps_its_state() {
-    if find("claude").is_none() {
-        return skip("claude is not installed; AGOR_TEST_AGENTS names the bin directory that has it");
+fn agents_work_on_a_project() {
+    for agent in ["claude", "codex"] {
+        if find(agent).is_none() {
+            skip(&format!("{agent} is not installed; AGOR_TEST_AGENTS names the bin directory that has it"));
+            continue;
+        }
+        let sandbox = Sandbox::new();
+        sandbox.file("home/.ssh/id_ed25519", "SECRET");
+        std::fs::create_dir(sandbox.path("home/.claude")).unwrap();
+        std::fs::create_dir(sandbox.path("home/.codex")).unwrap();
+        std::fs::write(sandbox.path("home/.claude.json"), "{}").unwrap();
+        sandbox.file("home/.gitconfig", "[user]\nname = A\nemail = a@example.org\n");
+        sandbox.file("work/README", "1\n");
+        let git = "git init -q && git add README && git commit -qm first";
+        let made = Command::new("sh")
+            .args(["-c", git])
+            .current_dir(sandbox.path("work"))
+            .env("HOME", sandbox.path("home"))
+            .status();
+        assert!(made.unwrap().success());
+
+        let model = Model::start(STEPS);
+        let ran = works(&sandbox, agent, &model);
+        let answers = model.answers();
+        assert_eq!(ran.code, 0, "{ran:?} {answers:?}");
+        assert!(ran.stdout.contains("all done"), "{ran:?}");
+        assert_eq!(answers.len(), STEPS.len(), "{answers:?} {ran:?}");
+        assert!(answers[0].contains("README made"), "no stand-in was committed: {answers:?}");
+        assert!(answers[1].contains("Permission denied"), "{answers:?}");
+        assert!(!answers.concat().contains("SECRET"), "{answers:?}");
+        assert!(answers[4].contains("README") && answers[4].contains("made"), "{answers:?}");
+        assert!(!sandbox.path("work/.git/hooks/pre-commit").exists());
+        assert_eq!(sandbox.read("work/sub/f"), "1");
+        // What it keeps of a session was written.
+        let state = sandbox.path("home").join(format!(".{agent}"));
+        assert!(std::fs::read_dir(state).unwrap().count() > 0);
+        if common::namespaces() {
+            assert!(answers[2].contains("Read-only file system"), "{answers:?}");
+            assert!(sandbox.read("work/.git/config").contains("repositoryformatversion"));
+            assert!(common::gone(&sandbox.path("work/.claude")));
+        }
+    }
+}
+
+#[test]
+fn claude_starts_on_a_terminal_without_a_complaint() {
+    if find("claude").is_none() || !common::has("tmux") {
+        return skip("claude or tmux is not installed");
     }
     let sandbox = Sandbox::new();
+    let work = sandbox.path("work");
     std::fs::create_dir(sandbox.path("home/.claude")).unwrap();
-    std::fs::write(sandbox.path("home/.claude.json"), "{}").unwrap();
-    // Without a login it ends with an answer that says so: everything before that has worked.
-    let ran = inside(&sandbox, &[], &["claude", "-p", "hello", "--output-format", "json"]);
-    assert!(ran.stdout.contains("\"type\":\"result\""), "{ran:?}");
-    assert!(std::fs::read_dir(sandbox.path("home/.claude")).unwrap().count() > 0, "its state was written");
+    let known = format!(
+        "{{\"hasCompletedOnboarding\": true, \"theme\": \"dark\",
+          \"customApiKeyResponses\": {{\"approved\": [\"sk-stub\"], \"rejected\": []}},
+          \"projects\": {{{work:?}: {{\"hasTrustDialogAccepted\": true, \"allowedTools\": []}}}}}}"
+    );
+    std::fs::write(sandbox.path("home/.claude.json"), known).unwrap();
+    let model = Model::start(&[]);
+    let tmux = |words: &[&str]| {
+        let socket = sandbox.path("out/tmux");
+        let output =
+            Command::new("tmux").arg("-S").arg(socket).args(["-f", "/dev/null"]).args(words).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+    };
+    let command = format!(
+        "cd {work:?} && exec env -i HOME={:?} TMPDIR={:?} PATH={:?} TERM=screen ANTHROPIC_API_KEY=sk-stub {QUIET} \
+         ANTHROPIC_BASE_URL=http://127.0.0.1:{} {:?} -- claude",
+        sandbox.path("home"),
+        sandbox.path("tmp"),
+        agents_path(),
+        model.port,
+        env!("CARGO_BIN_EXE_agor-sandbox"),
+    );
+    tmux(&["new-session", "-d", "-x", "100", "-y", "40", &command]);
+    let mut screen = String::new();
+    for _ in 0..300 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        screen = tmux(&["capture-pane", "-p"]);
+        if screen.contains("❯") || screen.contains("Settings Error") {
+            break;
+        }
+    }
+    tmux(&["kill-server"]);
+    assert!(screen.contains("❯"), "{screen}");
+    assert!(!screen.contains("Settings Error") && !screen.contains("EISDIR"), "{screen}");
 }
 
 #[test]

@@ -4,32 +4,9 @@
 mod common;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Sandbox, has, ran, skip};
-
-/// Whether a namespace can be had here at all.
-fn namespaces() -> bool {
-    let sandbox = Sandbox::new();
-    let state = sandbox.status(&[])["layers"][0]["state"].clone();
-    if state != "enforced" {
-        skip("this host allows no private mount namespace");
-        return false;
-    }
-    true
-}
-
-/// The stand-ins go when the namespace does, which is a moment after COMMAND.
-fn gone(path: &Path) -> bool {
-    let end = Instant::now() + Duration::from_secs(20);
-    while path.exists() {
-        if Instant::now() > end {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    true
-}
+use common::{Sandbox, gone, has, namespaces, ran, skip};
 
 fn git(sandbox: &Sandbox, dir: &str, args: &[&str]) {
     let ran = ran(std::process::Command::new("git")
