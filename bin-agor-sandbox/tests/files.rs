@@ -65,6 +65,16 @@ fn executing_is_a_right_of_its_own() {
     let denied = sandbox.run(["--", "./s"]);
     assert_eq!(denied.code, 126);
     assert!(denied.stderr.contains(interpreter.to_str().unwrap()), "{denied:?}");
+    // As in a virtual environment: what the link leads to is what has to be granted.
+    sandbox.file("out/python/lib/module", "1");
+    std::fs::create_dir(sandbox.path("out/python/bin")).unwrap();
+    std::fs::copy("/bin/sh", sandbox.path("out/python/bin/python3")).unwrap();
+    std::os::unix::fs::symlink("../out/python/bin/python3", sandbox.path("work/python")).unwrap();
+    sandbox.script("work/s", &format!("#!{}\nexit 3\n", sandbox.path("work/python").display()));
+    let denied = sandbox.run(["--", "./s"]);
+    let home = sandbox.path("out/python");
+    assert!(denied.stderr.contains(&format!("--rox {} would", home.display())), "{denied:?}");
+    assert_eq!(sandbox.run(["--rox", home.to_str().unwrap(), "--", "./s"]).code, 3);
 }
 
 #[test]

@@ -240,14 +240,26 @@ fn not_run(plan: &Plan, command: PathBuf, error: std::io::Error) -> Error {
     match interpreter(&real) {
         Some(interpreter) => {
             let path = Path::new(&interpreter);
-            let hint = exists(path)
-                .then(|| path.parent().map(|dir| format!("--rox {} would allow it", dir.display())))
-                .flatten();
+            let hint = std::fs::canonicalize(path)
+                .ok()
+                .and_then(|real| home_of(&real).map(|dir| format!("--rox {} would allow it", dir.display())));
             let why = format!("its interpreter {} cannot be executed: {error}", path.display());
             Error::NotExecutable { command, why, hint }
         }
         None => Error::NotExecutable { command, why: error.to_string(), hint: None },
     }
+}
+
+/// The directory of an interpreter and of what belongs to it.
+fn home_of(program: &Path) -> Option<PathBuf> {
+    let dir = program.parent()?;
+    let prefix = dir.parent().filter(|prefix| dir.ends_with("bin") && prefix.components().count() > 2);
+    Some(
+        prefix
+            .filter(|prefix| std::env::var_os("HOME").is_none_or(|home| *prefix != home))
+            .unwrap_or(dir)
+            .into(),
+    )
 }
 
 fn exists(path: &Path) -> bool {
