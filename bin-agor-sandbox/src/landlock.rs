@@ -182,8 +182,7 @@ fn access(grant: &Grant, abi: ABI) -> BitFlags<AccessFs> {
         if grant.origin != Origin::Flag && !within(&grant.path, Path::new("/dev")) {
             access &= !BitFlags::from(AccessFs::IoctlDev);
         }
-        // Sockets of others in the temporary directory stay out of reach.
-        if matches!(grant.origin, Origin::BuiltIn(why) if why.starts_with("temporary")) {
+        if grant.without_sockets() {
             access &= !BitFlags::from(AccessFs::ResolveUnix);
         }
     }

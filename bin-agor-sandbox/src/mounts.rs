@@ -457,14 +457,12 @@ impl Planner<'_> {
                 self.push(run.to_path_buf(), Change::Emptied { keep }, "sockets of other programs", false);
             }
         }
-        let temporary =
-            |origin: &Origin| matches!(origin, Origin::BuiltIn(why) if why.starts_with("temporary"));
         let own: Vec<PathBuf> = self
             .plan
             .grants
             .iter()
             .filter(|grant| {
-                grant.rights.write && !temporary(&grant.origin) && !within(&grant.path, Path::new("/dev"))
+                grant.rights.write && !grant.without_sockets() && !within(&grant.path, Path::new("/dev"))
             })
             .map(|grant| grant.path.clone())
             .collect();

@@ -45,6 +45,19 @@ pub struct Grant {
     pub origin: Origin,
 }
 
+/// The directories of the agents themselves, as profiles spell them.
+const AGENT_HOMES: [&str; 3] = ["~/.claude", "~/.codex", "~/.aider"];
+
+const AGENT_HOME: &str = "the agent's own directory";
+
+impl Grant {
+    /// Whether sockets of programs outside stay out of reach in it, although it may be written: in a temporary
+    /// directory, and where an agent's background server listens, which would do outside what it is told inside.
+    pub(crate) fn without_sockets(&self) -> bool {
+        matches!(self.origin, Origin::BuiltIn(why) if why == AGENT_HOME || why.starts_with("temporary"))
+    }
+}
+
 /// Which variables reach COMMAND.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EnvPolicy {
@@ -179,8 +192,9 @@ impl Policy {
             (&profile.read_write_execute_paths, Rights::RWX),
         ] {
             for path in paths {
-                let path = host.expand(&host.agent_path(path));
-                grants.push(Grant { path, rights, origin: origin.clone() });
+                let is_home = AGENT_HOMES.contains(&path.as_str());
+                let origin = if is_home { Origin::BuiltIn(AGENT_HOME) } else { origin.clone() };
+                grants.push(Grant { path: host.expand(&host.agent_path(path)), rights, origin });
             }
         }
         let expand = |paths: &[String]| {

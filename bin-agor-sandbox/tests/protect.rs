@@ -400,6 +400,14 @@ fn sockets_of_others_are_out_of_reach() {
     assert_eq!(allowed.code, 0, "{allowed:?}");
     assert_eq!(sandbox.python(&["--unix-all"], &connect).code, 0);
     assert_ne!(sandbox.python(&["--no-unix"], &connect).code, 0);
+    // Nor a server of the agent's own kind, which would run outside what it is told inside.
+    std::fs::create_dir(sandbox.path("home/.codex")).unwrap();
+    let server = sandbox.path("home/.codex/server.sock");
+    let _server = std::os::unix::net::UnixListener::bind(&server).unwrap();
+    let ask = format!("import socket; socket.socket(socket.AF_UNIX).connect({:?})", server.to_str().unwrap());
+    assert_ne!(sandbox.python(&["--profile", "codex"], &ask).code, 0);
+    let allowed = sandbox.python(&["--profile", "codex", "--unix", server.to_str().unwrap()], &ask);
+    assert_eq!(allowed.code, 0, "{allowed:?}");
     // Its own work, also between its processes.
     let own = "import socket, os\ns = socket.socket(socket.AF_UNIX); s.bind('own'); s.listen()\n\
         if os.fork() == 0:\n c = socket.socket(socket.AF_UNIX); c.connect('own'); c.send(b'x'); os._exit(0)\n\
