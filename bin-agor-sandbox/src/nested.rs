@@ -1,8 +1,8 @@
-//! Programs that bring a sandbox of their own, which cannot be put up inside this one: it takes mounts; and what
-//! codex's configuration says of that, and of projects.
+//! Programs that bring a sandbox of their own, which cannot be put up inside this one: it takes mounts. And what
+//! else codex needs to be told to work in here.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
@@ -11,23 +11,43 @@ use crate::host::Host;
 pub(crate) const BUBBLEWRAP: &str = "bubblewrap cannot work in here: a sandbox inside this one may not mount; switch off the \
      program's own sandbox (this one is around it), or run it outside";
 
-const CODEX: &str = "codex cannot put up its own sandbox in here, and runs no command without it: switch it off with \
+const CODEX_SANDBOX: &str = "codex cannot put up its own sandbox in here, and runs no command without it: switch it off with \
      --sandbox danger-full-access (this one is around it)";
 
+const CODEX_SERVER: &str = "codex would leave its work to a server outside of this sandbox, which is out of reach: interactive, it \
+     needs --no-daemon";
+
 /// What to say before such a COMMAND runs.
-pub(crate) fn hint(command: &[OsString], host: &Host) -> Option<&'static str> {
-    let (program, words) = command.split_first()?;
-    match Path::new(program).file_name()?.as_bytes() {
-        b"bwrap" => Some(BUBBLEWRAP),
-        b"codex" if uses_its_own(words, configuration(host).as_deref()) => Some(CODEX),
-        _ => None,
+pub(crate) fn hints(command: &[OsString], host: &Host) -> Vec<&'static str> {
+    let Some((program, words)) = command.split_first() else { return Vec::new() };
+    match Path::new(program).file_name().map(OsStrExt::as_bytes) {
+        Some(b"bwrap") => vec![BUBBLEWRAP],
+        Some(b"codex") => codex(words, host),
+        _ => Vec::new(),
     }
 }
 
-fn configuration(host: &Host) -> Option<String> {
+fn codex(words: &[OsString], host: &Host) -> Vec<&'static str> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    let mut hints = Vec::new();
+    if uses_its_own(&words, configuration(host).as_deref()) {
+        hints.push(CODEX_SANDBOX);
+    }
+    // Versions without a server do not know the option.
+    if asks_the_server(&words) && home(host).is_some_and(|home| home.join("app-server-control").exists()) {
+        hints.push(CODEX_SERVER);
+    }
+    hints
+}
+
+fn home(host: &Host) -> Option<PathBuf> {
     let moved = host.variables.get("CODEX_HOME").filter(|home| !home.is_empty());
-    let home = moved.map(PathBuf::from).or_else(|| host.home.as_ref().map(|home| home.join(".codex")))?;
-    std::fs::read_to_string(home.join("config.toml")).ok()
+    moved.map(PathBuf::from).or_else(|| host.home.as_ref().map(|home| home.join(".codex")))
+}
+
+fn configuration(host: &Host) -> Option<String> {
+    std::fs::read_to_string(home(host)?.join("config.toml")).ok()
 }
 
 /// Whether codex's configuration says something of a project, by which it loads the project's own settings.
@@ -39,18 +59,39 @@ fn names(configuration: &str, project: &Path) -> bool {
     project.ancestors().any(|dir| dir.to_str().is_some_and(|dir| configuration.contains(&format!("{dir:?}"))))
 }
 
+/// Calls of codex that run no command of a model's.
+const APART: [&str; 14] = [
+    "--version",
+    "-V",
+    "--help",
+    "-h",
+    "login",
+    "logout",
+    "mcp",
+    "mcp-server",
+    "app-server",
+    "completion",
+    "features",
+    "help",
+    "update",
+    "doctor",
+];
+
 /// Whether codex, called with these words, runs commands, and in its own sandbox.
-fn uses_its_own(words: &[OsString], configuration: Option<&str>) -> bool {
+fn uses_its_own(words: &[&str], configuration: Option<&str>) -> bool {
     // --sandbox danger-full-access, -c sandbox_mode="danger-full-access" or --dangerously-bypass-...
-    let off = |word: &OsString| word == "--yolo" || word.to_string_lossy().contains("danger");
-    let only_says = |word: &OsString| ["--version", "-V", "--help", "-h"].iter().any(|known| word == known);
-    let other = ["login", "logout", "mcp", "completion", "features", "help", "update", "doctor"];
-    let runs = words.first().is_none_or(|first| !other.iter().any(|known| OsStr::new(known) == first));
+    let off = |word: &&str| *word == "--yolo" || word.contains("danger") || APART.contains(word);
     let configured = configuration.is_some_and(|text| {
         text.lines()
             .any(|line| line.trim_start().starts_with("sandbox_mode") && line.contains("danger-full-access"))
     });
-    runs && !configured && !words.iter().any(|word| off(word) || only_says(word))
+    !configured && !words.iter().any(off)
+}
+
+/// Whether codex, called with these words, leaves all work to its server.
+fn asks_the_server(words: &[&str]) -> bool {
+    let itself = ["exec", "e", "review", "--no-daemon"];
+    !words.iter().any(|word| itself.contains(word) || APART.contains(word))
 }
 
 #[cfg(test)]
@@ -58,8 +99,7 @@ mod tests {
     use super::*;
 
     fn own(words: &str, configuration: Option<&str>) -> bool {
-        let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
-        uses_its_own(&words, configuration)
+        uses_its_own(&words.split_whitespace().collect::<Vec<_>>(), configuration)
     }
 
     #[test]
@@ -90,6 +130,17 @@ mod tests {
             "mcp list",
         ] {
             assert!(!own(words, None), "{words}");
+        }
+    }
+
+    #[test]
+    fn codex_alone_asks_its_server() {
+        let asks = |words: &str| asks_the_server(&words.split_whitespace().collect::<Vec<_>>());
+        for words in ["", "-m model", "resume --last", "fix_it"] {
+            assert!(asks(words), "{words}");
+        }
+        for words in ["--no-daemon", "-m model exec x", "resume --last --no-daemon", "--help", "login"] {
+            assert!(!asks(words), "{words}");
         }
     }
 }

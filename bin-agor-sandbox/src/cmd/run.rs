@@ -105,10 +105,10 @@ pub(crate) fn become_command(
         sink.write(&status)?;
     }
 
-    if matches!(mode, Mode::InPlace)
-        && let Some(hint) = nested::hint(&args.command, host)
-    {
-        output::notice(TOOL, hint);
+    if matches!(mode, Mode::InPlace) {
+        for hint in nested::hints(&args.command, host) {
+            output::notice(TOOL, hint);
+        }
     }
     for limit in &plan.policy.limits {
         limit.apply()?;
