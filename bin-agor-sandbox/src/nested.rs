@@ -1,5 +1,5 @@
-//! Programs that bring a sandbox of their own, which cannot be put up inside this one: it takes mounts. And what
-//! else codex needs to be told to work in here.
+//! Agents that bring a sandbox of their own, which cannot be put up inside this one: it takes mounts. They start, and
+//! then no command of theirs runs; so it is said before. And what else codex needs to be told to work in here.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -17,12 +17,16 @@ const CODEX_SANDBOX: &str = "codex cannot put up its own sandbox in here, and ru
 const CODEX_SERVER: &str = "codex would leave its work to a server outside of this sandbox, which is out of reach: interactive, it \
      needs --no-daemon";
 
+const CLAUDE_SANDBOX: &str = "claude's settings switch on a sandbox of its own, which cannot be put up in here, so that its commands \
+     fail: start it with --settings '{\"sandbox\":{\"enabled\":false}}' (this one is around it)";
+
 /// What to say before such a COMMAND runs.
 pub(crate) fn hints(command: &[OsString], host: &Host) -> Vec<&'static str> {
     let Some((program, words)) = command.split_first() else { return Vec::new() };
     match Path::new(program).file_name().map(OsStrExt::as_bytes) {
         Some(b"bwrap") => vec![BUBBLEWRAP],
         Some(b"codex") => codex(words, host),
+        Some(b"claude") if claude_has_its_own(words, host) => vec![CLAUDE_SANDBOX],
         _ => Vec::new(),
     }
 }
@@ -57,6 +61,23 @@ pub(crate) fn codex_knows(project: &Path, host: &Host) -> bool {
 
 fn names(configuration: &str, project: &Path) -> bool {
     project.ancestors().any(|dir| dir.to_str().is_some_and(|dir| configuration.contains(&format!("{dir:?}"))))
+}
+
+/// Whether claude's settings, the user's and the project's, switch its sandbox on.
+fn claude_has_its_own(words: &[OsString], host: &Host) -> bool {
+    let user = host.home.as_ref().map(|_| host.expand(&host.agent_path("~/.claude")));
+    let project = host.cwd.as_ref().map(|dir| dir.join(".claude"));
+    let files = user
+        .into_iter()
+        .chain(project)
+        .flat_map(|dir| [dir.join("settings.json"), dir.join("settings.local.json")]);
+    // Said by hand, it is the last word.
+    !words.iter().any(|word| word == "--settings")
+        && files.filter_map(|file| std::fs::read_to_string(file).ok()).any(|text| switches_on(&text))
+}
+
+fn switches_on(settings: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(settings).is_ok_and(|value| value["sandbox"]["enabled"] == true)
 }
 
 /// Calls of codex that run no command of a model's.
@@ -131,6 +152,22 @@ mod tests {
         ] {
             assert!(!own(words, None), "{words}");
         }
+    }
+
+    #[test]
+    fn claude_is_told_from_its_settings() {
+        assert!(switches_on("{\"sandbox\": {\"enabled\": true}, \"x\": 1}"));
+        for text in ["{}", "[]", "", "{\"sandbox\": true}", "{\"sandbox\": {\"enabled\": false}}"] {
+            assert!(!switches_on(text), "{text}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".claude")).unwrap();
+        let host = Host { cwd: Some(dir.path().into()), ..Host::default() };
+        assert!(hints(&["claude".into()], &host).is_empty());
+        std::fs::write(dir.path().join(".claude/settings.local.json"), "{\"sandbox\":{\"enabled\":true}}")
+            .unwrap();
+        assert_eq!(hints(&["/bin/claude".into(), "-p".into()], &host), [CLAUDE_SANDBOX]);
+        assert!(hints(&["claude".into(), "--settings".into(), "{}".into()], &host).is_empty());
     }
 
     #[test]
