@@ -139,7 +139,16 @@ fn no_page_names_an_option_that_does_not_exist() {
     }
     // Of the agents in examples.
     known.extend(
-        ["--output-format", "--input-format", "--version", "--verbose", "--print"].map(str::to_owned),
+        [
+            "--output-format",
+            "--input-format",
+            "--version",
+            "--verbose",
+            "--print",
+            "--no-daemon",
+            "--sandbox",
+        ]
+        .map(str::to_owned),
     );
     for page in manual() {
         let text = plain(&std::fs::read_to_string(&page).unwrap());
