@@ -151,9 +151,8 @@ fn any_bit(call: i64, arg: u8, bits: u32, verdict: Verdict) -> Rule {
 /// The rules of a policy, sorted by number.
 pub fn rules(policy: &Policy) -> Vec<Rule> {
     let mut rules = rules_without_network(policy);
-    if let Some(rule) = socket(policy) {
-        rules.push(rule);
-    }
+    rules.extend(socket(policy));
+    rules.extend(socketpair(policy));
     if policy.net.mode == NetMode::Ports {
         // Connects without connect(2), which is where Landlock looks.
         for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
@@ -227,6 +226,23 @@ fn socket(policy: &Policy) -> Option<Rule> {
         EACCES
     };
     Some(Rule { number: number(libc::SYS_socket), cases, otherwise })
+}
+
+/// `socketpair(2)` under a restriction: other families than Unix have pairs too, and a datagram socket of a pair can
+/// still be given, or send to, any name.
+fn socketpair(policy: &Policy) -> Option<Rule> {
+    let unix = equal(0, libc::AF_UNIX);
+    let mut cases = Vec::new();
+    if policy.unix.mode == UnixMode::None {
+        for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
+            cases.push((vec![unix, Test::Equal { arg: 1, mask: 0xf, value: kind as u32 }], Verdict::Allow));
+        }
+    } else if policy.net.mode != NetMode::All {
+        cases.push((vec![unix], Verdict::Allow));
+    } else {
+        return None;
+    }
+    Some(Rule { number: number(libc::SYS_socketpair), cases, otherwise: EACCES })
 }
 
 #[cfg(target_arch = "x86_64")]

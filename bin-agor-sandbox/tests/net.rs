@@ -70,6 +70,31 @@ attempt('pair', lambda: s.socketpair())
 }
 
 #[test]
+fn a_pair_reaches_no_name() {
+    if !has("/usr/bin/python3") {
+        return skip("no python3");
+    }
+    let sandbox = Sandbox::new();
+    let server = std::os::unix::net::UnixDatagram::bind(sandbox.path("work/s")).unwrap();
+    server.set_nonblocking(true).unwrap();
+    let body = "s = socket
+attempt('datagram', lambda: s.socketpair(s.AF_UNIX, s.SOCK_DGRAM)[0].sendto(b'x', 's'))
+attempt('stream', lambda: s.socketpair())
+attempt('packets', lambda: s.socketpair(s.AF_UNIX, s.SOCK_SEQPACKET))
+attempt('tipc', lambda: s.socketpair(30, s.SOCK_DGRAM))
+";
+    assert_eq!(
+        probe(&sandbox, &["--no-unix"], body, 0),
+        ["datagram 13", "stream ok", "packets ok", "tipc 13"]
+    );
+    assert!(server.recv(&mut [0]).is_err());
+    assert_eq!(
+        probe(&sandbox, &["--net", "none"], body, 0),
+        ["datagram ok", "stream ok", "packets ok", "tipc 13"]
+    );
+}
+
+#[test]
 fn bound_ports() {
     if !has("/usr/bin/python3") || common::landlock_abi() < 4 {
         return skip("no python3, or Landlock below ABI 4");

@@ -95,6 +95,15 @@ fn sockets_under_a_restriction() {
     assert_eq!(socket(&["--net", "none"], libc::AF_INET, libc::SOCK_STREAM, 0), EACCES.code());
     assert_eq!(socket(&["--net", "none"], libc::AF_UNIX, libc::SOCK_STREAM, 0), ALLOW);
     assert_eq!(socket(&["--no-unix"], libc::AF_UNIX, libc::SOCK_STREAM, 0), EACCES.code());
+    let pair = |words: &[&str], family: i32, kind: i32| {
+        verdict(words, libc::SYS_socketpair, [family as u64, kind as u64, 0, 0, 0, 0])
+    };
+    assert_eq!(pair(&["--no-unix"], libc::AF_UNIX, cloexec), ALLOW);
+    assert_eq!(pair(&["--no-unix"], libc::AF_UNIX, libc::SOCK_DGRAM), EACCES.code());
+    assert_eq!(pair(&["--no-unix"], libc::AF_UNIX, libc::SOCK_RAW), EACCES.code());
+    assert_eq!(pair(ports, libc::AF_UNIX, libc::SOCK_DGRAM), ALLOW);
+    assert_eq!(pair(ports, libc::AF_TIPC, libc::SOCK_DGRAM), EACCES.code());
+    assert_eq!(pair(&[], libc::AF_TIPC, libc::SOCK_DGRAM), ALLOW);
     assert_eq!(verdict(ports, libc::SYS_listen, [0; 6]), EACCES.code());
     assert_eq!(verdict(&["--bind-tcp", "1"], libc::SYS_listen, [0; 6]), ALLOW);
     assert_eq!(verdict(ports, libc::SYS_sendto, [0, 0, 0, u64::from(MSG_FASTOPEN) | 1, 0, 0]), EPERM.code());
