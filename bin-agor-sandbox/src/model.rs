@@ -54,6 +54,11 @@ impl<'a> Model<'a> {
         self.changed(path, |change| matches!(change, Change::ReadOnly | Change::Absent { .. }))
     }
 
+    /// Whether a name cannot be changed because of what is protected or hidden at it or below it.
+    fn pinned(&self, path: &Path) -> bool {
+        self.plan.mounts.iter().any(|mount| mount.path.starts_with(path))
+    }
+
     /// The refusal, if the plan refuses it; nothing for what fails anyway, by file permissions.
     pub(crate) fn refuses(&self, want: &Want) -> Option<Refusal> {
         let refusal = |what: &str, option: String| Some(Refusal { what: what.to_owned(), option });
@@ -65,6 +70,10 @@ impl<'a> Model<'a> {
                     .then(|| refusal(&format!("read {}", shown(path)), format!("--ro {}", shown(path))))?
             }
             Want::Write(path) => self.refuses_write(path, "write", path),
+            Want::Change(path) if !self.protected(path) && self.pinned(path) => refusal(
+                &format!("change {}", shown(path)),
+                "it holds protected paths, see --no-protect".into(),
+            ),
             Want::Change(path) => {
                 let dir = path.parent().unwrap_or(path);
                 self.refuses_write(path, "change", dir)

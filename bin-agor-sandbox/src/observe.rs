@@ -52,9 +52,12 @@ enum How {
     Execute(At, Option<u8>),
     Connect,
     Bind,
-    /// `sendto`, which may bring an address. Not `sendmsg`: with it the listener itself is handed over, before
-    /// anybody answers.
+    /// `sendto`, which may bring an address.
     SendTo,
+    /// `sendmsg`: the address is behind a pointer.
+    SendMessage,
+    /// `sendmmsg`, as many messages as the third argument says.
+    SendMessages,
 }
 
 /// The calls that are observed.
@@ -73,6 +76,8 @@ const CALLS: &[(i64, How)] = &[
     (libc::SYS_connect, How::Connect),
     (libc::SYS_bind, How::Bind),
     (libc::SYS_sendto, How::SendTo),
+    (libc::SYS_sendmsg, How::SendMessage),
+    (libc::SYS_sendmmsg, How::SendMessages),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_open, How::Open((None, 0), 1)),
     #[cfg(target_arch = "x86_64")]
@@ -107,6 +112,11 @@ pub(crate) fn add_rules(rules: &mut Vec<Rule>) {
             }
             How::SendTo => {
                 (Some((vec![Test::Any { arg: 4, bits: u32::MAX }], Verdict::Notify)), Verdict::Allow)
+            }
+            // With it the listener itself is handed over, before anybody answers.
+            How::SendMessage => {
+                let hand_over = vec![Test::Any { arg: 2, bits: notify::HAND_OVER.bits() }];
+                (Some((hand_over, Verdict::Allow)), Verdict::Notify)
             }
             _ => (None, Verdict::Notify),
         };
@@ -179,7 +189,28 @@ fn find(call: &Call, how: How) -> Option<Vec<Want>> {
             Address::Port(port) => vec![Want::Bind(port)],
         },
         How::SendTo => sent(call.pid, call.args[4], call.args[5])?,
+        How::SendMessage => message(call.pid, call.args[1])?,
+        How::SendMessages => {
+            let count = call.args[2].min(MESSAGES);
+            let at = |number: u64| call.args[1].saturating_add(number * size_of::<libc::mmsghdr>() as u64);
+            (0..count).filter_map(|number| message(call.pid, at(number))).flatten().collect()
+        }
     })
+}
+
+/// So many messages of one call are looked at.
+const MESSAGES: u64 = 64;
+
+/// The address of a `struct msghdr`, which begins with where it is and its length.
+fn message(pid: i32, at: u64) -> Option<Vec<Want>> {
+    let mut header = [0_u8; 12];
+    if read_whole(pid, at, &mut header) < header.len() {
+        return None;
+    }
+    let (name, length) = header.split_at(8);
+    let name = u64::from_ne_bytes(name.try_into().ok()?);
+    let length = u32::from_ne_bytes(length.try_into().ok()?);
+    if name == 0 { None } else { sent(pid, name, length.into()) }
 }
 
 fn sent(pid: i32, at: u64, length: u64) -> Option<Vec<Want>> {
@@ -293,6 +324,19 @@ fn canonical(path: &Path) -> PathBuf {
     }
 }
 
+/// What is no string, and may hold zeroes.
+fn read_whole(pid: i32, at: u64, buffer: &mut [u8]) -> usize {
+    let mut got = 0;
+    while got < buffer.len() {
+        let more = notify::read_memory(pid, at.saturating_add(got as u64), &mut buffer[got..]);
+        if more == 0 {
+            break;
+        }
+        got += more;
+    }
+    got
+}
+
 enum Address {
     Unix(PathBuf),
     Port(u16),
@@ -301,15 +345,7 @@ enum Address {
 fn address(pid: i32, at: u64, length: u64) -> Option<Address> {
     let mut buffer = [0_u8; 128];
     let length = usize::try_from(length).ok()?.min(buffer.len());
-    // Not a string: read it whole.
-    let mut got = 0;
-    while got < length {
-        let more = notify::read_memory(pid, at + got as u64, &mut buffer[got..length]);
-        if more == 0 {
-            break;
-        }
-        got += more;
-    }
+    let got = read_whole(pid, at, &mut buffer[..length]);
     let family = i32::from(u16::from_ne_bytes([buffer[0], buffer[1]]));
     match family {
         libc::AF_INET | libc::AF_INET6 if got >= 4 => {

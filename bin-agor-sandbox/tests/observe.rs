@@ -142,3 +142,44 @@ fn sockets_and_programs_without_a_name_are_learned() {
     let ran = sandbox.python(&["--config", profile, "--profile", "python3-learned"], script);
     assert_eq!(ran.code, 0, "{ran:?}\n{}", std::fs::read_to_string(profile).unwrap());
 }
+
+#[test]
+fn addresses_of_messages_are_seen() {
+    if !common::has("/usr/bin/python3") {
+        return common::skip("no python3");
+    }
+    let sandbox = Sandbox::new();
+    let _server = std::os::unix::net::UnixDatagram::bind(sandbox.path("home/s")).unwrap();
+    let home = sandbox.path("home").canonicalize().unwrap();
+    let line = format!("connect to {0}: --unix {0}", home.join("s").display());
+    for send in [
+        "s.sendmsg([b'x'], [], 0, sys.argv[1])",
+        // struct mmsghdr, the second of two.
+        "import ctypes; a = struct.pack('<H', 1) + sys.argv[1].encode() + b'\\0'\n\
+         b = ctypes.create_string_buffer(a); m = struct.pack('<QIxxxxQQQQixxxxIxxxx', ctypes.addressof(b), len(a), *[0] * 6)\n\
+         n = struct.pack('<QIxxxxQQQQixxxxIxxxx', *[0] * 8)\n\
+         ctypes.CDLL(None).sendmmsg(s.fileno(), n + m, 2, 0)",
+    ] {
+        let script = format!(
+            "import socket, struct, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+             a, b = socket.socketpair(); a.sendmsg([b'own']); assert b.recv(3) == b'own'\n{send}"
+        );
+        let path = home.join("s");
+        let words = ["--explain-denials", "--", "/usr/bin/python3", "-c", &script, path.to_str().unwrap()];
+        let ran = sandbox.run(words);
+        assert!(ran.stderr.contains(&line), "{ran:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_moved_or_seen_is_said() {
+    if !common::namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    common::repository(&sandbox, "work");
+    let ran = sandbox.sh(&["--explain-denials"], "mv .git away");
+    assert!(ran.code != 0 && ran.stderr.contains("/.git: it holds protected paths"), "{ran:?}");
+    let ran = sandbox.sh(&["--explain-denials", "--net", "none"], "true");
+    assert!(ran.stderr.contains("not seen: sockets"), "{ran:?}");
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use agor_common::{Exit, output};
 
-use super::run::{Mode, become_command};
+use super::run::{Mode, become_command, die_with_parent};
 use crate::TOOL;
 use crate::args::Args;
 use crate::audit::Records;
@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::model::{Model, Refusal};
 use crate::observe::Want;
 use crate::plan::Plan;
+use crate::profile::NetMode;
 use crate::report::Sink;
 use crate::supervise;
 
@@ -26,6 +27,7 @@ const MOST: usize = 200;
 /// Runs COMMAND under observation and reports at its end.
 #[inline(never)]
 pub(crate) fn run(args: &Args, host: &Host, plan: &Plan, sink: Sink) -> Result<Exit, Error> {
+    die_with_parent(plan)?;
     let model = Model::new(plan);
     let mut seen: BTreeMap<Want, Option<Refusal>> = BTreeMap::new();
     let mut counts: BTreeMap<Want, u64> = BTreeMap::new();
@@ -71,6 +73,9 @@ pub(crate) fn run(args: &Args, host: &Host, plan: &Plan, sink: Sink) -> Result<E
         output::notice(TOOL, "nothing was denied that file permissions allow");
     } else if counts.len() > MOST / 2 {
         output::notice(TOOL, &format!("denied: {} more", counts.len() - MOST / 2));
+    }
+    if plan.policy.net.mode != NetMode::All {
+        output::notice(TOOL, "not seen: sockets that --net refuses to make at all");
     }
     if nested {
         output::notice(TOOL, crate::nested::BUBBLEWRAP);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agor_common::output::{self, Out};
 use agor_common::{Exit, text};
 
-use super::run::{Mode, become_command};
+use super::run::{Mode, become_command, die_with_parent};
 use crate::TOOL;
 use crate::args::{Args, Opt};
 use crate::error::Error;
@@ -78,6 +78,7 @@ struct Learned {
 pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
     let host = Host::current();
     let plan = Plan::new(Policy::build(args, &host)?, &host)?;
+    die_with_parent(&plan)?;
     let model = Model::new(&plan);
     let secrets: Vec<PathBuf> = host
         .home

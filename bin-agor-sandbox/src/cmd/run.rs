@@ -20,7 +20,7 @@ use crate::report::{Sink, warn};
 use crate::rights::Rights;
 use crate::status::{State, Status};
 use crate::sys::exec::Image;
-use crate::sys::{exec, inherit, kernel, notify};
+use crate::sys::{exec, inherit, kernel, notify, path};
 use crate::{check, namespace, nested, observe, privileges, seccomp};
 
 /// Runs COMMAND. Comes back only with an error, or with COMMAND's status where a parent stayed.
@@ -113,16 +113,22 @@ pub(crate) fn become_command(
     for limit in &plan.policy.limits {
         limit.apply()?;
     }
-    if plan.policy.die_with_parent {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-            .map_err(|error| Error::apply("die with the parent", error))?;
-    }
+    die_with_parent(plan)?;
     let mut keep = plan.policy.keep_fds.clone();
     keep.sort_unstable();
     exec::close_others(&keep).map_err(|error| Error::apply("close descriptors", error))?;
     inherit::restore();
     let (path, error) = image.exec();
     Err(not_run(plan, PathBuf::from(path), error))
+}
+
+/// For COMMAND, and for the parent that stays where there is one.
+pub(crate) fn die_with_parent(plan: &Plan) -> Result<(), Error> {
+    if !plan.policy.die_with_parent {
+        return Ok(());
+    }
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|error| Error::apply("die with the parent", error))
 }
 
 /// What the layers that are not up yet will be.
@@ -270,7 +276,7 @@ fn exists(path: &Path) -> bool {
 fn interpreter(script: &Path) -> Option<OsString> {
     use std::io::Read as _;
     let mut head = [0_u8; 256];
-    let length = std::fs::File::open(script).ok()?.read(&mut head).ok()?;
+    let length = path::regular(script).ok()?.read(&mut head).ok()?;
     let line = head[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let word = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
     (!word.is_empty()).then(|| OsStr::from_bytes(word).to_owned())

@@ -4,7 +4,9 @@
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
 use seccompiler::sock_filter;
 
 const SECCOMP_SET_MODE_FILTER: libc::c_uint = 1;
@@ -125,6 +127,9 @@ pub(crate) fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> usize {
     done
 }
 
+/// Marks the one `sendmsg` that is made before anybody answers; it means nothing on a Unix socket.
+pub(crate) const HAND_OVER: SendFlags = SendFlags::CONFIRM;
+
 /// Sends a descriptor over a socket pair.
 pub(crate) fn send_fd(socket: &OwnedFd, fd: &OwnedFd) -> io::Result<()> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -132,7 +137,7 @@ pub(crate) fn send_fd(socket: &OwnedFd, fd: &OwnedFd) -> io::Result<()> {
     let fds = [fd.as_fd()];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     let data = [io::IoSlice::new(b"l")];
-    rustix::net::sendmsg(socket, &data, &mut ancillary, rustix::net::SendFlags::empty())?;
+    rustix::net::sendmsg(socket, &data, &mut ancillary, HAND_OVER)?;
     Ok(())
 }
 

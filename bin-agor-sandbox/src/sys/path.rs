@@ -2,10 +2,13 @@
 #![expect(unsafe_code, reason = "realpath(3) takes pointers")]
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
 
 const SIZE: usize = libc::PATH_MAX as usize;
 
@@ -22,6 +25,18 @@ pub(crate) fn real(path: impl AsRef<Path>) -> io::Result<PathBuf> {
     // SAFETY: on success it points to the buffer, which holds a string that ends with NUL.
     let found = unsafe { CStr::from_ptr(found) };
     Ok(PathBuf::from(OsStr::from_bytes(found.to_bytes())))
+}
+
+/// Opens a regular file for reading, and nothing else: COMMAND may have left a FIFO or a link to a device there,
+/// and this must not wait.
+pub(crate) fn regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_file() {
+        Ok(File::from(file))
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
 }
 
 #[cfg(test)]

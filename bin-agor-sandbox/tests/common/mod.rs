@@ -163,3 +163,47 @@ pub fn landlock_abi() -> u64 {
     let sandbox = Sandbox::new();
     sandbox.status(&["--no-protect", "--unix-all"])["landlock_abi"].as_u64().unwrap()
 }
+
+/// Whether a namespace can be had here at all.
+pub fn namespaces() -> bool {
+    let sandbox = Sandbox::new();
+    let state = sandbox.status(&[])["layers"][0]["state"].clone();
+    if state != "enforced" {
+        skip("this host allows no private mount namespace");
+        return false;
+    }
+    true
+}
+
+/// The stand-ins go when the namespace does, which is a moment after COMMAND.
+pub fn gone(path: &Path) -> bool {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while path.exists() {
+        if std::time::Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    true
+}
+
+/// Runs git outside.
+pub fn git(sandbox: &Sandbox, dir: &str, args: &[&str]) {
+    let ran = ran(Command::new("git")
+        .args(args)
+        .current_dir(sandbox.path(dir))
+        .env("HOME", sandbox.path("home"))
+        .env("GIT_CONFIG_NOSYSTEM", "1"));
+    assert_eq!(ran.code, 0, "git {args:?}: {ran:?}");
+}
+
+/// Makes a repository with a commit.
+pub fn repository(sandbox: &Sandbox, dir: &str) {
+    std::fs::create_dir_all(sandbox.path(dir)).unwrap();
+    git(sandbox, dir, &["init", "-q"]);
+    git(sandbox, dir, &["config", "user.email", "a@example.org"]);
+    git(sandbox, dir, &["config", "user.name", "A"]);
+    std::fs::write(sandbox.path(dir).join("tracked"), "1\n").unwrap();
+    git(sandbox, dir, &["add", "tracked"]);
+    git(sandbox, dir, &["commit", "-qm", "first"]);
+}
