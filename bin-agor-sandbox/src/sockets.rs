@@ -12,9 +12,22 @@ use crate::sys::path::real;
 /// `/proc/net/unix`). The kernel follows links on connect, so the paths are without any.
 pub(crate) fn reachable() -> Vec<PathBuf> {
     let Ok(table) = std::fs::read("/proc/net/unix") else { return Vec::new() };
-    let mut paths = BTreeSet::new();
+    let mut named: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut left: BTreeSet<&Path> = BTreeSet::new();
     for path in parse(&table) {
-        let Ok(real) = real(path) else { continue };
+        match real(path) {
+            Ok(real) => _ = named.insert(real),
+            Err(_) => left.extend(path.parent()),
+        }
+    }
+    // Renamed, or linked and removed, since it was bound, as ssh does with a master's: any socket beside it.
+    for dir in left.into_iter().filter_map(|dir| real(dir).ok()) {
+        let Ok(entries) = std::fs::read_dir(dir) else { continue };
+        let sockets = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));
+        named.extend(sockets.map(|entry| entry.path()));
+    }
+    let mut paths = BTreeSet::new();
+    for real in named {
         let is_socket = std::fs::symlink_metadata(&real).is_ok_and(|meta| meta.file_type().is_socket());
         // Connecting takes write permission on the socket (unix(7)).
         if is_socket && rustix::fs::access(&real, rustix::fs::Access::WRITE_OK).is_ok() {
@@ -47,6 +60,15 @@ mod tests {
         assert_eq!(found[0], Path::new("/run/a b.sock"));
         // An abstract name that looks like a path: harmless, since no socket is there.
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn one_that_was_renamed_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(dir.join("s.new")).unwrap();
+        std::fs::rename(dir.join("s.new"), dir.join("s")).unwrap();
+        assert!(reachable().contains(&dir.join("s")));
     }
 
     #[test]
