@@ -82,8 +82,13 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
             return Ok(false);
         }
     };
-    if let (Some(cleaner), Some(stash)) = (&cleaner, &stash) {
-        cleaner.watch(&stash.place);
+    if let (Some(cleaner), Some(stash)) = (&cleaner, &stash)
+        && let Err(error) = cleaner.watch(&stash.place)
+    {
+        problems.push(format!(
+            "names that do not exist yet, once COMMAND itself has ended and left processes behind ({error}, see \
+             fs.inotify.max_user_watches)"
+        ));
     }
     let mut sockets = listed;
     for mount in &plan.mounts {
@@ -92,7 +97,11 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
                 return Err(overlap(mount, plan, error.to_string()));
             }
             sockets &= !mount.why.contains("socket");
-            problems.push(format!("{}: {error}", mount.path.display()));
+            let path = format!("{}: ", mount.path.display());
+            // What could not be made is said already.
+            if !problems.iter().any(|known| known.starts_with(&path)) {
+                problems.push(path + &error.to_string());
+            }
         }
     }
     // The working directory may have been covered by a mount of itself: what is below is the old one.
@@ -150,7 +159,7 @@ fn enforced(plan: &Plan, status: &mut Status) {
     if plan.policy.unix.mode == UnixMode::Listed && !landlock_knows_sockets(plan) {
         layer
             .limits
-            .push("sockets made by other programs after the start, outside of /run, can be connected to");
+            .push("sockets made by other programs after the start, outside of /run, or bound by a relative path, can be connected to");
     }
 }
 
@@ -355,9 +364,12 @@ fn granted_sockets(plan: &Plan) -> Vec<PathBuf> {
     }
 }
 
+/// A copy of the mount, of a link itself where the path is one.
 fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     Ok(rustix::mount::open_tree(CWD, path, flags)?)
 }
 

@@ -17,10 +17,11 @@ use crate::status::{State, Status};
 use crate::{check, namespace};
 
 /// What nothing here can prevent; said by `explain` and by the manual.
-pub(crate) const NOT_COVERED: [&str; 5] = [
+pub(crate) const NOT_COVERED: [&str; 6] = [
     "a file that may be read can be run by a program that may be executed: sh FILE, ld.so FILE, a copy in memory",
     "metadata outside of the grants: names below a known path can be probed with stat, and an owner can chmod, utime, setxattr",
     "a file with a second name (hard link) in a read-write grant is writable there; --check finds them",
+    "what programs outside run or obey in what COMMAND may write: build files, scripts, repositories that it made",
     "what a granted socket, descriptor or server does for COMMAND",
     "bugs of the kernel, covert channels by timing",
 ];
@@ -104,7 +105,7 @@ struct Explained<'a> {
     keep_fds: &'a [i32],
     require: bool,
     status: &'a Status,
-    not_covered: [&'static str; 5],
+    not_covered: [&'static str; 6],
 }
 
 fn object<'a>(
