@@ -65,6 +65,11 @@ pub(crate) fn is_device(grant: &Grant) -> bool {
         && DEVICES[..DEVICE_FILES].iter().any(|device| grant.path.as_os_str() == *device)
 }
 
+/// Whether a grant is one of the built-in devices, and not the memory that is used like a temporary directory.
+pub(crate) fn is_in_dev(grant: &Grant) -> bool {
+    grant.origin == Origin::BuiltIn(DEVICE) && grant.path.as_os_str() != "/dev/shm"
+}
+
 /// Directories below the home directory that hold one tool and no secrets: granted whole when PATH leads
 /// into them.
 const HOMES: [&str; 15] = [
@@ -148,7 +153,10 @@ pub(crate) fn grants(base: Base, host: &Host) -> Vec<Grant> {
             }
             homes(&mut grants, host);
             if let Some(home) = &host.home {
-                for file in [".gitconfig", ".config/git"] {
+                // Not all of .config/git: git keeps credentials there too.
+                for file in
+                    [".gitconfig", ".config/git/config", ".config/git/ignore", ".config/git/attributes"]
+                {
                     grants.add(home.join(file), Rights::RO, "git configuration");
                 }
             }
@@ -311,6 +319,7 @@ mod tests {
             "/h/u/.local/share/keyrings/x",
             "/h/u/.claude/.credentials.json",
             "/h/u/.git-credentials",
+            "/h/u/.config/git/credentials",
             "/h/u/.config/gh/hosts.yml",
             "/root/x",
         ] {

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::git::{self, Repository};
+use crate::git;
 use crate::host::{Host, within};
 use crate::landlock::Support;
 use crate::placeholder;
@@ -18,6 +19,8 @@ use crate::profile::UnixMode;
 use crate::rights::Rights;
 use crate::sys::path::real;
 use crate::{nested, root_only, sockets, terminals};
+
+mod repositories;
 
 /// What is done to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub struct Mount {
 const PROJECT_FILES: [&str; 3] = [".mcp.json", ".claude/settings.json", ".claude/settings.local.json"];
 
 /// Read by shells when they start.
-const SHELL_FILES: [&str; 9] = [
+const SHELL_FILES: [&str; 11] = [
     ".bashrc",
     ".bash_profile",
     ".bash_login",
@@ -69,6 +72,8 @@ const SHELL_FILES: [&str; 9] = [
     ".zshrc",
     ".zshenv",
     ".zprofile",
+    ".zlogin",
+    ".zlogout",
     ".config/fish/config.fish",
 ];
 
@@ -76,6 +81,7 @@ struct Planner<'a> {
     roots: Vec<PathBuf>,
     projects: Vec<PathBuf>,
     plan: &'a Plan,
+    host: &'a Host,
     mounts: Vec<Mount>,
     paths: BTreeSet<PathBuf>,
     findings: Vec<String>,
@@ -99,6 +105,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
         roots: writable(plan),
         projects: projects(plan, host),
         plan,
+        host,
         mounts: Vec::new(),
         paths: BTreeSet::new(),
         findings: Vec::new(),
@@ -114,7 +121,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
             planner.protect(config, "own configuration");
         }
         for project in planner.projects.clone() {
-            planner.project(&project, host);
+            planner.project(&project);
         }
     }
     if plan.policy.protect {
@@ -158,8 +165,10 @@ fn projects(plan: &Plan, host: &Host) -> Vec<PathBuf> {
     for grant in granted {
         let is_project = match grant.origin {
             Origin::BuiltIn(why) => why == "project",
-            Origin::Flag => host.cwd.as_ref() == Some(&grant.path) || grant.path.join(".git").exists(),
-            Origin::Profile(_) => false,
+            Origin::Flag if host.cwd.as_ref() == Some(&grant.path) => true,
+            Origin::Flag | Origin::Profile(_) => {
+                grant.path.join(".git").exists() || git::has_head(&grant.path)
+            }
         };
         if is_project && !projects.contains(&grant.path) {
             projects.push(grant.path.clone());
@@ -213,20 +222,30 @@ impl Planner<'_> {
             Ok(meta) => {
                 let real = match real(path) {
                     Ok(real) => real,
-                    Err(_) if meta.is_symlink() => return,
+                    Err(_) if meta.is_symlink() => {
+                        self.links(path);
+                        if let (Some(dir), Ok(to)) = (path.parent(), std::fs::read_link(path)) {
+                            self.protect_absent(&dir.join(to), why);
+                        }
+                        return;
+                    }
                     // It was another sandbox's, and is gone by now.
                     Err(_) => return self.protect_absent(path, why),
                 };
+                if real.as_os_str() != path.as_os_str() {
+                    self.links(path);
+                }
                 if !self.writable(&real) || already_read_only(&real) {
                     return;
                 }
-                if meta.is_symlink() {
+                if meta.is_file() && meta.nlink() > 1 {
                     self.findings.push(format!(
-                        "{} is a link: what it points to is protected, the link is not",
+                        "{} has another name (hard link), by which it can still be changed if that lies in a \
+                         read-write grant",
                         path.display()
                     ));
                 }
-                if placeholder::is_one(&real) || is_empty_directory(&real) {
+                if placeholder::is_one(&real) || git::is_empty(&real) {
                     // Another sandbox's, perhaps half made; shared if it is one.
                     if !meta.is_dir()
                         && placeholder::is_seen_by_git(&real)
@@ -234,7 +253,10 @@ impl Planner<'_> {
                     {
                         self.ignored(dir, name);
                     }
-                    self.push(real, Change::Absent { directory: meta.is_dir() }, why, false);
+                    // Not looked at again: it may be gone by now.
+                    let directory =
+                        if meta.is_symlink() { placeholder::is_directory(&real) } else { meta.is_dir() };
+                    self.push(real, Change::Absent { directory }, why, false);
                 } else if real.exists() {
                     self.push(real, Change::ReadOnly, why, false);
                 } else {
@@ -243,6 +265,27 @@ impl Planner<'_> {
                 }
             }
             Err(_) => self.protect_absent(path, why),
+        }
+    }
+
+    /// Keeps links on the way to a protected path from being replaced.
+    fn links(&mut self, path: &Path) {
+        let mut waiting = vec![path.to_path_buf()];
+        // As many as the kernel follows (path_resolution(7)).
+        for _ in 0..40 {
+            let Some(path) = waiting.pop() else { return };
+            for at in path.ancestors() {
+                let (Some(dir), Some(name), Ok(to)) = (at.parent(), at.file_name(), std::fs::read_link(at))
+                else {
+                    continue;
+                };
+                waiting.push(dir.join(to));
+                if let Ok(dir) = real(dir)
+                    && self.writable(&dir)
+                {
+                    self.push(dir.join(name), Change::Pin, "leads to a protected path", false);
+                }
+            }
         }
     }
 
@@ -273,11 +316,15 @@ impl Planner<'_> {
             }
         };
         let Some(name) = path.file_name() else { return };
-        if !self.writable(&real) || !may_create(&real) {
+        // Whoever owns a directory can make it writable.
+        if !self.writable(&real) || !(may_create(&real) || self.owns(&real)) {
             return;
         }
         let dir = between.iter().rev().fold(real, |path, name| path.join(name));
         let full = dir.join(name);
+        if full.as_os_str() != path.as_os_str() {
+            self.links(path);
+        }
         let directory = placeholder::is_directory(path)
             || (placeholder::is_seen_by_git(path) && !self.ignored(&dir, name));
         self.push(full, Change::Absent { directory }, why, false);
@@ -303,15 +350,19 @@ impl Planner<'_> {
         }
     }
 
-    fn project(&mut self, project: &Path, host: &Host) {
+    fn owns(&self, path: &Path) -> bool {
+        rustix::fs::stat(path).is_ok_and(|stat| stat.st_uid == self.host.euid)
+    }
+
+    fn project(&mut self, project: &Path) {
         for name in PROJECT_FILES {
             self.protect(&project.join(name), "agent settings of the project");
         }
         for name in settings(project) {
             self.protect(&name, "agent settings of the project");
         }
-        let is_home = host.home.as_deref() == Some(project);
-        self.codex(project, host);
+        let is_home = self.host.home.as_deref() == Some(project);
+        self.codex(project);
         for name in SHELL_FILES {
             let path = project.join(name);
             if is_home || std::fs::symlink_metadata(&path).is_ok() {
@@ -321,99 +372,43 @@ impl Planner<'_> {
         for path in environment_files(project) {
             self.hide(&path, "secrets of the project");
         }
-        for below in repositories(project) {
+        for below in below(project) {
             self.nested(&below);
         }
-        match git::find(project) {
+        let repository = git::find(project);
+        if repository.as_ref().is_none_or(|repository| repository.top != project) && git::has_head(project) {
+            // Bare: the project is a git directory itself.
+            self.git_dir(project, project);
+        }
+        match repository {
             Some(repository) => self.repository(project, &repository),
             // A link, or a file that leads nowhere known: not to be replaced either.
-            None if std::fs::symlink_metadata(project.join(".git")).is_ok() => {
-                self.protect(&project.join(".git"), "leads to a repository that is not granted");
-            }
-            None => {}
+            None => self.nested(&project.join(".git")),
         }
     }
 
     /// As a whole, as codex itself does: servers, hooks and rules are in files of many names. Where there is none
     /// it looks for them in projects that its user trusts only, and of a stand-in elsewhere it would warn.
-    fn codex(&mut self, project: &Path, host: &Host) {
+    fn codex(&mut self, project: &Path) {
         let why = "agent settings of the project";
         let settings = project.join(".codex");
-        if host.home.as_deref() == Some(project) {
+        if self.host.home.as_deref() == Some(project) {
             // Its home.
             let config = settings.join("config.toml");
             if std::fs::symlink_metadata(&config).is_ok() {
                 self.protect(&config, why);
             }
-        } else if std::fs::symlink_metadata(&settings).is_ok() || nested::codex_knows(project, host) {
+        } else if std::fs::symlink_metadata(&settings).is_ok() || nested::codex_knows(project, self.host) {
             self.protect(&settings, why);
         }
-    }
-
-    fn repository(&mut self, project: &Path, repository: &Repository) {
-        let own = project.join(".git");
-        if repository.top != project {
-            // A repository in the middle of another one would take over there.
-            self.protect(&own, "would hide the repository around the project");
-        } else if own.is_file() {
-            self.protect(&own, "says where the repository is");
-        }
-        self.git_dir(&repository.common_dir);
-        self.worktrees(&repository.common_dir);
-        for module in modules(&repository.common_dir.join("modules"), 3) {
-            self.git_dir(&module);
-        }
-        if let Some(hooks) = hooks_path(&repository.common_dir) {
-            let hooks = repository.top.join(hooks);
-            self.protect(&hooks, "core.hooksPath");
-        }
-    }
-
-    /// What says which configuration holds in the repository's working trees, this one and linked ones
-    /// elsewhere: git outside would run the commands in it.
-    fn worktrees(&mut self, common_dir: &Path) {
-        let own = git::has_worktree_config(common_dir);
-        let mut dirs = vec![common_dir.to_path_buf()];
-        if let Ok(entries) = std::fs::read_dir(common_dir.join("worktrees")) {
-            dirs.extend(entries.flatten().map(|entry| entry.path()));
-        }
-        dirs[1..].sort();
-        for dir in &dirs {
-            let config = dir.join("config.worktree");
-            if own || std::fs::symlink_metadata(&config).is_ok() {
-                self.protect(&config, "configuration that runs commands");
-            }
-        }
-        for dir in &dirs[1..] {
-            for name in ["commondir", "gitdir"] {
-                self.protect(&dir.join(name), "says where the repository is");
-            }
-        }
-    }
-
-    /// The `.git` of a repository below the project.
-    fn nested(&mut self, dot_git: &Path) {
-        match std::fs::symlink_metadata(dot_git) {
-            Ok(meta) if meta.is_dir() && dot_git.join("HEAD").exists() => self.git_dir(dot_git),
-            // A submodule's file says where its repository is; a link is not to be replaced either.
-            Ok(meta) if !meta.is_dir() => self.protect(dot_git, "says where a repository is"),
-            _ => {}
-        }
-    }
-
-    fn git_dir(&mut self, dir: &Path) {
-        self.protect(&dir.join("config"), "configuration that runs commands");
-        self.protect(&dir.join("hooks"), "run by git");
-        self.protect(&dir.join("commondir"), "would move the repository's configuration");
     }
 
     fn hide(&mut self, path: &Path, why: &str) {
         let Ok(real) = real(path) else { return };
         let named = |grant: &crate::policy::Grant| grant.origin == Origin::Flag && grant.path == path;
         let readable = rustix::fs::access(&real, rustix::fs::Access::READ_OK).is_ok();
-        if !readable
-            || self.plan.grants.iter().any(named)
-            || self.plan.covers_real(&real, Rights::RO).is_none()
+        let can_be = readable || (self.owns(&real) && !already_read_only(&real));
+        if !can_be || self.plan.grants.iter().any(named) || self.plan.covers_real(&real, Rights::RO).is_none()
         {
             return;
         }
@@ -462,7 +457,7 @@ impl Planner<'_> {
             .grants
             .iter()
             .filter(|grant| {
-                grant.rights.write && !grant.without_sockets() && !within(&grant.path, Path::new("/dev"))
+                grant.rights.write && !grant.without_sockets() && grant.origin != Origin::BuiltIn("device")
             })
             .map(|grant| grant.path.clone())
             .collect();
@@ -505,10 +500,6 @@ fn already_read_only(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-fn is_empty_directory(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
-}
-
 fn may_create(dir: &Path) -> bool {
     rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
 }
@@ -548,7 +539,7 @@ const NESTED: usize = 128;
 
 /// Where repositories below a project are: in the directories right below it, and where `.gitmodules` says.
 /// Deeper ones are not looked for: that would be a walk through the whole project at every start.
-fn repositories(project: &Path) -> Vec<PathBuf> {
+fn below(project: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     if let Ok(entries) = std::fs::read_dir(project) {
         let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -559,7 +550,8 @@ fn repositories(project: &Path) -> Vec<PathBuf> {
                 .filter(|path| std::fs::symlink_metadata(path).is_ok()),
         );
     }
-    let text = std::fs::read_to_string(project.join(".gitmodules")).unwrap_or_default();
+    let text = git::text(&project.join(".gitmodules")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let paths = text.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| key.trim() == "path");
     for (_, path) in paths.take(NESTED) {
         let path = project.join(path.trim().trim_matches('"')).join(".git");
@@ -571,42 +563,9 @@ fn repositories(project: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Git directories of submodules, which may be nested.
-fn modules(dir: &Path, depth: usize) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let Ok(entries) = std::fs::read_dir(dir) else { return found };
-    for entry in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        if entry.join("HEAD").exists() {
-            found.extend(modules(&entry.join("modules"), depth));
-            found.push(entry);
-        } else if depth > 0 {
-            found.extend(modules(&entry, depth - 1));
-        }
-    }
-    found
-}
-
-/// `core.hooksPath` of a repository's own configuration, where it is relative.
-fn hooks_path(common_dir: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(common_dir.join("config")).ok()?;
-    let line = text.lines().map(str::trim).find(|line| line.to_ascii_lowercase().starts_with("hookspath"))?;
-    let value = line.split_once('=')?.1.trim().trim_matches('"');
-    (!value.is_empty() && !value.starts_with(['/', '~'])).then(|| PathBuf::from(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_relative_hooks_path_is_found() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("config"), "[core]\n\tbare = false\n\thooksPath = .husky/_\n")
-            .unwrap();
-        assert_eq!(hooks_path(dir.path()), Some(".husky/_".into()));
-        std::fs::write(dir.path().join("config"), "[core]\n\thooksPath = /etc/hooks\n").unwrap();
-        assert_eq!(hooks_path(dir.path()), None);
-    }
 
     #[test]
     fn environment_files_without_examples() {

@@ -108,7 +108,7 @@ impl Plan {
             ));
         }
         for grant in &self.grants {
-            if grant.origin == Origin::Flag && host.holds_home(&grant.path) {
+            if host.holds_home(&grant.path) {
                 found.push(format!(
                     "{} {} holds the home directory with every secret in it",
                     grant.rights.option(),
@@ -139,7 +139,7 @@ impl Plan {
         let mut roots: Vec<PathBuf> = self
             .grants
             .iter()
-            .filter(|grant| grant.rights.write && !within(&grant.path, Path::new("/dev")))
+            .filter(|grant| grant.rights.write && !base::is_in_dev(grant))
             .filter_map(|grant| parents.real(&grant.path).map(|(real, _)| real))
             .collect();
         roots.sort();

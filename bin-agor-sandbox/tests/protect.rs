@@ -6,26 +6,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Sandbox, gone, has, namespaces, ran, skip};
-
-fn git(sandbox: &Sandbox, dir: &str, args: &[&str]) {
-    let ran = ran(std::process::Command::new("git")
-        .args(args)
-        .current_dir(sandbox.path(dir))
-        .env("HOME", sandbox.path("home"))
-        .env("GIT_CONFIG_NOSYSTEM", "1"));
-    assert_eq!(ran.code, 0, "git {args:?}: {ran:?}");
-}
-
-fn repository(sandbox: &Sandbox, dir: &str) {
-    std::fs::create_dir_all(sandbox.path(dir)).unwrap();
-    git(sandbox, dir, &["init", "-q"]);
-    git(sandbox, dir, &["config", "user.email", "a@example.org"]);
-    git(sandbox, dir, &["config", "user.name", "A"]);
-    std::fs::write(sandbox.path(dir).join("tracked"), "1\n").unwrap();
-    git(sandbox, dir, &["add", "tracked"]);
-    git(sandbox, dir, &["commit", "-qm", "first"]);
-}
+use common::{Sandbox, git, gone, has, namespaces, ran, repository, skip};
 
 #[test]
 fn git_works_and_its_hooks_and_configuration_stay() {
@@ -326,6 +307,7 @@ fn secrets_cannot_be_read() {
         ".netrc",
         ".bash_history",
         ".git-credentials",
+        ".config/git/credentials",
         ".claude/x",
         ".sshfoo/x",
     ] {
@@ -345,6 +327,109 @@ fn secrets_cannot_be_read() {
     assert_ne!(sandbox.sh(&[], "chmod 600 .env; cat .env | grep KEY").code, 0);
     assert_eq!(sandbox.sh(&["--ro", ".env"], "cat .env").stdout, "KEY=1");
     assert_eq!(sandbox.read("work/.env"), "KEY=1");
+    // Nor those of the repository around the project.
+    repository(&sandbox, "main");
+    sandbox.file("main/.env", "KEY=2");
+    std::fs::create_dir(sandbox.path("main/sub")).unwrap();
+    let mut command = sandbox.command();
+    command.current_dir(sandbox.path("main/sub")).args(["--", "sh", "-c", "cat ../tracked; cat ../.env"]);
+    let ran = common::ran(&mut command);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, "1\n"), "{ran:?}");
+}
+
+#[test]
+fn a_project_in_shared_memory_is_one() {
+    if !namespaces() || rustix::fs::access("/dev/shm", rustix::fs::Access::WRITE_OK).is_err() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let project = tempfile::tempdir_in("/dev/shm").unwrap();
+    let run =
+        |script: &str| ran(sandbox.command().current_dir(project.path()).args(["--", "sh", "-c", script]));
+    assert_ne!(run("echo x >.mcp.json").code, 0);
+    assert_ne!(run("mv $PWD ../other").code, 0);
+    assert_eq!(run("echo x >f").code, 0);
+    assert!(gone(&project.path().join(".mcp.json")));
+}
+
+/// What can be had only without root's rights, in a user of this test's own where root runs it.
+fn as_plain_user(sandbox: &Sandbox, command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    if rustix::process::geteuid().is_root() {
+        let chown =
+            std::process::Command::new("chown").arg("-R").arg("64897:64897").arg(sandbox.path("")).status();
+        assert!(chown.unwrap().success());
+        command.uid(64897).gid(64897);
+    }
+}
+
+#[test]
+fn what_its_owner_can_open_again_is_kept_or_said() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mode = |path: &str, mode| {
+        std::fs::set_permissions(sandbox.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    sandbox.file("work/.env", "KEY=1");
+    mode("work/.env", 0);
+    let mut command = sandbox.command();
+    as_plain_user(&sandbox, command.args(["--", "sh", "-c", "chmod 600 .env; cat .env"]));
+    let ran = ran(&mut command);
+    assert!(ran.code != 0 && !ran.stdout.contains("KEY"), "{ran:?}");
+    assert!(gone(&sandbox.path("work/.claude")));
+    std::fs::create_dir(sandbox.path("work/.claude")).unwrap();
+    mode("work/.claude", 0o555);
+    let mut command = sandbox.command();
+    as_plain_user(&sandbox, command.args(["--require", "--", "sh", "-c", "chmod 755 .claude"]));
+    let ran = common::ran(&mut command);
+    assert!(ran.code == 125 && ran.stderr.contains("settings.json"), "{ran:?}");
+}
+
+#[test]
+fn a_helper_that_cannot_watch_looks() {
+    if !namespaces() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() || !has("/usr/bin/python3") {
+        return skip("only root can use up the watches of a user of its own; or no python3");
+    }
+    let sandbox = Sandbox::new();
+    let taker = "import ctypes, os, resource\nhard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n\
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\nlibc = ctypes.CDLL(None)\n\
+        while libc.inotify_init1(0) >= 0: pass\nprint('taken', flush=True)\nos.read(0, 1)";
+    let mut taker = {
+        let mut command = std::process::Command::new("/usr/bin/python3");
+        as_plain_user(&sandbox, command.args(["-c", taker]));
+        let pipes = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        pipes.spawn().unwrap()
+    };
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(taker.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    let mut command = sandbox.command();
+    // One that others cannot look into, and that lives longer than COMMAND.
+    let late = "import ctypes, os, time\nif os.fork(): os._exit(0)\nctypes.CDLL(None).prctl(4, 0)\n\
+        os.close(1); os.close(2); time.sleep(2)\ntry: os.rmdir('.mcp.json')\nexcept OSError as e: open('refused', 'w')\n\
+        open('.mcp.json', 'w')";
+    as_plain_user(&sandbox, command.args(["--require", "--", "/usr/bin/python3", "-c", late]));
+    let ran = ran(&mut command);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(gone(&sandbox.path("work/.mcp.json")), "and nothing else is there");
+    assert!(sandbox.path("work/refused").exists());
+    drop(taker.stdin.take());
+    taker.wait().unwrap();
+}
+
+#[test]
+fn a_protected_file_with_another_name_is_found() {
+    let sandbox = Sandbox::new();
+    sandbox.file("work/.bashrc", "");
+    std::fs::hard_link(sandbox.path("work/.bashrc"), sandbox.path("work/other")).unwrap();
+    let ran = sandbox.sh(&[], "true");
+    assert!(ran.stderr.contains(".bashrc has another name"), "{ran:?}");
 }
 
 #[test]
@@ -408,6 +493,16 @@ fn sockets_of_others_are_out_of_reach() {
     assert_ne!(sandbox.python(&["--profile", "codex"], &ask).code, 0);
     let allowed = sandbox.python(&["--profile", "codex", "--unix", server.to_str().unwrap()], &ask);
     assert_eq!(allowed.code, 0, "{allowed:?}");
+    // Under another name than it was bound with, and where nothing is granted.
+    let moved = sandbox.path("home/bound");
+    let _moved = std::os::unix::net::UnixListener::bind(&moved).unwrap();
+    std::fs::rename(&moved, sandbox.path("home/moved")).unwrap();
+    let to = sandbox.path("home/moved");
+    let ran = sandbox.python(
+        &[],
+        &format!("import socket; socket.socket(socket.AF_UNIX).connect({:?})", to.to_str().unwrap()),
+    );
+    assert!(ran.stderr.contains("Permission"), "{ran:?}");
     // Its own work, also between its processes.
     let own = "import socket, os\ns = socket.socket(socket.AF_UNIX); s.bind('own'); s.listen()\n\
         if os.fork() == 0:\n c = socket.socket(socket.AF_UNIX); c.connect('own'); c.send(b'x'); os._exit(0)\n\

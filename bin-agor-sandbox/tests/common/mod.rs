@@ -11,7 +11,6 @@ use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// What came of a run.
 #[derive(Debug)]
@@ -133,29 +132,6 @@ pub fn has(program: &str) -> bool {
 pub fn skip(why: &str) {
     assert!(std::env::var_os("AGOR_TEST_REQUIRE_ALL").is_none(), "required: {why}");
     eprintln!("skipped: {why}");
-}
-
-/// Whether protected paths can be covered by mounts here.
-pub fn namespaces() -> bool {
-    let sandbox = Sandbox::new();
-    let state = sandbox.status(&[])["layers"][0]["state"].clone();
-    if state != "enforced" {
-        skip("this host allows no private mount namespace");
-        return false;
-    }
-    true
-}
-
-/// The stand-ins go when the namespace does, which is a moment after COMMAND.
-pub fn gone(path: &Path) -> bool {
-    let end = Instant::now() + Duration::from_secs(20);
-    while path.exists() {
-        if Instant::now() > end {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    true
 }
 
 /// Landlock's ABI here.
