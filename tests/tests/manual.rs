@@ -147,6 +147,7 @@ fn no_page_names_an_option_that_does_not_exist() {
             "--print",
             "--no-daemon",
             "--sandbox",
+            "--ignore-submodules",
         ]
         .map(str::to_owned),
     );
