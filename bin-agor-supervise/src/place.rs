@@ -182,27 +182,18 @@ impl Place {
         fs::metadata(self.file("lock")).is_ok_and(|there| Ok((there.dev(), there.ino())) == held)
     }
 
-    /// Makes and opens the control FIFO. Open for reading and writing, so that it never is at its end.
+    /// Makes and opens the control FIFO, a new one: commands that a predecessor did not live to read are not
+    /// for us. Open for reading and writing, so that it never is at its end.
     pub(crate) fn open_control(&self) -> Result<OwnedFd, SuperviseError> {
         let path = self.control();
         let wrap =
             |source: rustix::io::Errno| SuperviseError::Place { path: path.clone(), source: source.into() };
-        match rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &path,
-            rustix::fs::FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        ) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(wrap(error)),
-        }
+        // What is not there need not be removed, and what cannot be is in the way of the next call.
+        let _ = fs::remove_file(&path);
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).map_err(wrap)?;
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(wrap)?;
-        // Commands that a predecessor did not live to read are not for us.
-        let mut stale = [0; 4096];
-        while rustix::io::read(&fd, &mut stale).is_ok_and(|n| n > 0) {}
-        Ok(fd)
+        rustix::fs::open(&path, flags, Mode::empty()).map_err(wrap)
     }
 
     /// Publishes the state, in place: a file that takes another's place is written to the disk at once by

@@ -9,6 +9,7 @@ use agor_common::sessions::{Health, Supervised, SupervisorState};
 use agor_common::{Exit, text};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{find, view};
 use crate::cli::{KillArgs, OrderArgs};
@@ -39,12 +40,12 @@ impl<'a> Order<'a> {
         line: &str,
         timeout: Duration,
     ) -> Result<(Order<'a>, u64), SuperviseError> {
-        let place = Place::of(name, false)?;
         // Unknown, or known and not running: said before anything is waited for.
         let run = find::run(name)?;
         if run.supervisor_state() != SupervisorState::Alive {
             return Err(SuperviseError::NotRunning { name: name.into(), why: super::words(&run) });
         }
+        let place = Place::of(name, true)?;
         let watch = Watch::new(&place.dir)?;
         let id = format!("#{:016x}", fastrand::u64(..));
         let until = clock::now() + timeout;
@@ -65,13 +66,24 @@ impl<'a> Order<'a> {
             match result {
                 Ok(_) => return Ok(()),
                 // It has only just been started, or is about to end, or has many orders to read.
-                Err(Errno::NOENT | Errno::NXIO | Errno::AGAIN) => {
+                Err(error @ (Errno::NOENT | Errno::NXIO | Errno::AGAIN)) => {
                     let soon = clock::now() + Duration::from_millis(20);
                     self.check()?;
+                    if error == Errno::NOENT {
+                        self.remind();
+                    }
                     self.watch.wait(Some(self.supervisor.pid), Some(soon.min(self.until)));
                 }
                 Err(error) => return Err(SuperviseError::Place { path, source: error.into() }),
             }
+        }
+    }
+
+    /// Makes the supervisor look after its files, which were removed. A signal that ends nobody, whoever has
+    /// the number by now.
+    fn remind(&self) {
+        if let Some(pid) = Pid::from_raw(self.supervisor.pid) {
+            let _ = kill_process(pid, Signal::CHILD);
         }
     }
 

@@ -357,8 +357,9 @@ impl Engine {
         }
     }
 
-    /// SIGCHLD: the keeper, a hook, or an orphan of the keeper's.
+    /// SIGCHLD: the keeper, a hook, an orphan of the keeper's, or somebody who has an order and misses our files.
     pub(super) fn reap(&mut self) {
+        self.dirty |= !self.has_place();
         if let Some(keeper) = &self.keeper {
             launch::go_on(keeper.pid);
         }

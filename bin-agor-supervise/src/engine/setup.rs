@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use agor_common::process::Identity;
-use agor_common::sessions::{Health, Supervised};
-use agor_common::{error, output, paths, telemetry, time};
+use agor_common::sessions::{self, Health, Supervised, SupervisorState};
+use agor_common::{db, error, output, paths, telemetry, time};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::Engine;
@@ -32,6 +32,9 @@ use crate::terminal::Terminal;
 
 /// How much of stderr's end is kept for `last_error`.
 pub(super) const TAIL: usize = 8 * 1024;
+
+/// How long a start waits for a locked database.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Signals that the caller had ignored (nohup, a shell's background).
 pub(super) struct Ignored {
@@ -63,6 +66,19 @@ fn take_place(name: &str, me: &Identity) -> Result<(Option<Place>, Option<OwnedF
     }
 }
 
+/// Refuses a name whose supervisor runs although it has no files here: its runtime directory was removed.
+/// The database knows it then; one that cannot be read is in nobody's way.
+fn not_elsewhere(name: &str) -> Result<(), SuperviseError> {
+    db::set_deadline(GLANCE);
+    let known = paths::sessions_db().ok().and_then(|path| sessions::open_existing(&path).ok().flatten());
+    let run = known.and_then(|db| sessions::by_name(&db, name).ok().flatten());
+    db::set_deadline(db::DEFAULT_DEADLINE);
+    match run.filter(|run| run.supervisor_state() == SupervisorState::Alive) {
+        Some(run) => Err(SuperviseError::Taken { name: name.into(), pid: run.supervisor.pid }),
+        None => Ok(()),
+    }
+}
+
 /// The supervisor, ready to start the command.
 pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine, SuperviseError> {
     let me = Identity::current();
@@ -70,6 +86,9 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
     let manager = Manager::from_env(me.pid);
     let (place, lock) = take_place(&config.name, &me)?;
     let previous = place.as_ref().and_then(Place::read);
+    if previous.is_none() && !config.auto_name {
+        not_elsewhere(&config.name)?;
+    }
     let lost = previous.filter(|state| state.run.ended_ms.is_none() && state.run.name == config.name);
 
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -287,12 +306,15 @@ impl Engine {
         }
     }
 
+    /// Whether the name's files are where they belong.
+    pub(super) fn has_place(&self) -> bool {
+        self.place.as_ref().zip(self.plan.lock.as_ref()).is_some_and(|(place, lock)| place.has(lock))
+    }
+
     /// Takes the name again where its files are gone, or could not be made: the runtime directory was
     /// removed, or there is room on the disk again. Somebody who has taken the name meanwhile keeps it.
     pub(super) fn keep_place(&mut self) {
-        let has =
-            self.place.as_ref().zip(self.plan.lock.as_ref()).is_some_and(|(place, lock)| place.has(lock));
-        if has {
+        if self.has_place() {
             return;
         }
         let (name, me) = (&self.config.name, &self.run.supervisor);

@@ -147,6 +147,38 @@ fn a_runtime_directory_that_was_removed_is_made_again() {
 }
 
 #[test]
+fn a_name_stays_taken_while_its_runtime_directory_is_gone() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "r", "--", "sh", "-c", "echo up; exec sleep 1000"]);
+    assert_eq!(supervisor.line(), "up");
+    std::fs::remove_dir_all(world.path("data/run")).unwrap();
+    until("the database knows it", || world.run(&["status", "r"]).status.success());
+    let second = world.run(&["--name", "r", "--", "echo", "never"]);
+    assert_eq!((second.status.code(), text(&second.stdout).as_str()), (Some(75), ""));
+    assert!(text(&second.stderr).contains(&format!("pid {}", supervisor.pid())), "{}", text(&second.stderr));
+    // Nothing happens to the command that would bring the directory back: the order itself does.
+    std::fs::remove_dir_all(world.path("data/run")).unwrap();
+    for order in ["reset", "stop"] {
+        let output = world.run(&[order, "r", "--timeout", "10s"]);
+        assert_eq!(output.status.code(), Some(0), "{order}: {}", text(&output.stderr));
+    }
+    assert_eq!(supervisor.wait().code(), Some(0));
+}
+
+#[test]
+fn a_file_in_the_place_of_the_pipe_for_orders_gives_way() {
+    let world = World::new();
+    std::fs::create_dir_all(world.path("data/run")).unwrap();
+    std::fs::write(world.path("data/run/f.control"), "stop\n").unwrap();
+    let mut supervisor = world.start(&["--name", "f", "--", "sh", "-c", "echo up; exec sleep 1000"]);
+    assert_eq!(supervisor.line(), "up");
+    world.wait_for("f", "healthy");
+    let output = world.run(&["reset", "f", "--timeout", "10s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(supervisor.stop().code(), Some(0));
+}
+
+#[test]
 fn a_name_that_somebody_took_meanwhile_is_his() {
     let world = World::new();
     let script = "echo up; exec sleep 1000";
@@ -154,7 +186,8 @@ fn a_name_that_somebody_took_meanwhile_is_his() {
     let mut first = world.start(&args);
     assert_eq!(first.line(), "up");
     let child = world.pid("r", 1);
-    std::fs::remove_dir_all(world.path("data/run")).unwrap();
+    // The database too: it would say who has the name.
+    std::fs::rename(world.path("data"), world.path("old")).unwrap();
     let mut second = world.start(&args);
     assert_eq!(second.line(), "up");
     world.wait_for("r", "healthy");
