@@ -6,9 +6,10 @@ use agor_common::mail::presence::{self, Lease};
 use agor_common::process::Identity;
 use agor_common::sessions::IncarnationEnd;
 use agor_common::{output, telemetry, time};
+use rustix::process::Signal;
 
 use super::setup::TAIL;
-use super::{Child, Engine, KEEPER, LAST_WORDS, PendingExit};
+use super::{Child, Engine, KEEPER, LAST_WORDS, PendingExit, UNBORN};
 use crate::clock;
 use crate::command;
 use crate::keeper::launch;
@@ -297,7 +298,7 @@ impl Engine {
     }
 
     /// The keeper has not said what became of a kill. It waits for an execve(2) that does not end (on a dead
-    /// network file system, or in a process that was stopped), and the rest is up to us.
+    /// network file system), or is traced, and the rest is up to us.
     pub(super) fn give_keeper_up(&mut self) {
         self.keeper_lost("the keeper did not answer");
     }
@@ -336,6 +337,18 @@ impl Engine {
         }
         self.signal_child(signal.into(), true);
         self.signal_child(libc::SIGCONT, true);
+        self.let_unborn_go_on();
+    }
+
+    /// What was stopped before it executed its program can get no signal but by us, nor the keeper any order.
+    pub(super) fn let_unborn_go_on(&mut self) {
+        self.unborn_due = None;
+        if let (Some(keeper), None, Phase::Ending { killed: false, .. }) =
+            (&self.keeper, &self.child, self.state.phase)
+        {
+            launch::signal_unborn(keeper.pid, Signal::CONT);
+            self.unborn_due = Some(clock::now() + UNBORN);
+        }
     }
 
     /// Sends a signal to the command or its group. The keeper does it: only who reaps a process knows that
@@ -347,6 +360,9 @@ impl Engine {
     /// SIGKILL for it and all its descendants.
     pub(super) fn kill(&mut self) {
         self.order_keeper(&Command::Kill);
+        if let (Some(keeper), None) = (&self.keeper, &self.child) {
+            launch::signal_unborn(keeper.pid, Signal::KILL);
+        }
         self.keeper_due = Some(clock::now() + KEEPER);
     }
 

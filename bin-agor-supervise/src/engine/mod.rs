@@ -57,6 +57,8 @@ pub(crate) struct Engine {
     keeper: Option<Link>,
     /// When the keeper must have said what became of a kill.
     keeper_due: Option<Moment>,
+    /// When to look again whether what is to end was stopped before it began.
+    unborn_due: Option<Moment>,
     place: Option<Place>,
     run: Supervised,
     child: Option<Child>,
@@ -196,6 +198,9 @@ impl Engine {
         if self.keeper_due.is_some_and(|due| now >= due) {
             self.give_keeper_up();
         }
+        if self.unborn_due.is_some_and(|due| now >= due) {
+            self.let_unborn_go_on();
+        }
         self.look_after(now, woken);
         if self.manager_due.is_some_and(|due| now >= due) {
             self.manager.tell("WATCHDOG=1");
@@ -218,6 +223,7 @@ impl Engine {
             self.manager_due,
             self.manager_again,
             self.keeper_due,
+            self.unborn_due,
             hooks,
             self.pending_exit.as_ref().map(|pending| pending.until),
         ]
@@ -273,6 +279,8 @@ struct Ready {
 const FIRST_START: Duration = Duration::from_millis(50);
 /// How long the keeper may take for a kill: longer than it waits itself before it calls a process stuck.
 const KEEPER: Duration = Duration::from_secs(8);
+/// Between looks at a command that is to end and has not begun.
+const UNBORN: Duration = Duration::from_millis(50);
 /// How long the last words on stderr are waited for before a command is started again without them.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 

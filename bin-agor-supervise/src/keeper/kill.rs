@@ -67,10 +67,15 @@ impl Isolation {
     }
 }
 
-/// Our children: from the kernel's list, or, where it has none (CONFIG_PROC_CHILDREN), by looking at all.
+/// Our children.
 pub(super) fn children() -> Vec<Pid> {
-    let me = getpid().as_raw_nonzero().get();
-    if let Ok(list) = fs::read_to_string(format!("/proc/{me}/task/{me}/children")) {
+    children_of(getpid())
+}
+
+/// A process's children: from the kernel's list, or, where it has none (CONFIG_PROC_CHILDREN), by looking at all.
+pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().get();
+    if let Ok(list) = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
         return list
             .split_ascii_whitespace()
             .filter_map(|pid| pid.parse().ok())
@@ -80,7 +85,7 @@ pub(super) fn children() -> Vec<Pid> {
     let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
     all.flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| parent_of(*pid) == Some(me))
+        .filter(|pid| parent_of(*pid) == Some(parent))
         .filter_map(Pid::from_raw)
         .collect()
 }

@@ -118,6 +118,15 @@ pub(crate) fn go_on(keeper: i32) {
     }
 }
 
+/// Sends a signal to what `keeper` is just starting. Until that has executed its program the keeper waits for it
+/// (vfork(2)), and neither sees that somebody stopped it nor carries out an order.
+pub(crate) fn signal_unborn(keeper: i32, signal: Signal) {
+    for pid in Pid::from_raw(keeper).map(super::kill::children_of).unwrap_or_default() {
+        // Who waits does not reap, and who does not wait any more has the same orders to carry out itself.
+        let _ = kill_process(pid, signal);
+    }
+}
+
 /// The isolation for `--isolate`, with `label` in the name of its cgroup; `auto` takes the strongest that has no side effect.
 pub(crate) fn choose(isolate: Isolate, label: &str) -> Result<Isolation, SuperviseError> {
     match isolate {

@@ -1,6 +1,8 @@
 //! Pieces that somebody has stopped, starts that come to nothing, and ends that wait for a reader.
 
-use crate::support::{World, children_of, kill, skip, text, until};
+use std::io::{BufRead as _, BufReader};
+
+use crate::support::{Supervisor, World, children_of, kill, skip, text, until};
 use rustix::process::Signal;
 
 fn is_stopped(pid: i32) -> bool {
@@ -35,14 +37,12 @@ fn what_is_stopped_while_it_ends_goes_on() {
     assert_eq!(supervisor.wait().code(), Some(0));
 }
 
-/// The keeper waits for the execve(2) of what it starts. A search along very many directories makes that
-/// long enough to stop the new process in the middle of it.
-#[test]
-fn an_execve_that_does_not_end_is_given_up_by_a_stop() {
-    let world = World::new();
+/// A supervisor whose command was stopped before it executed its program, for which the keeper waits. A search
+/// along very many directories makes that long enough to stop it in the middle of it.
+fn with_an_unborn_command(world: &World, grace: &str) -> Option<(Supervisor, i32)> {
     let path = format!("{}:/usr/bin:/bin", ["/n"; 40_000].join(":"));
-    let mut command = world.command(&["--name", "e", "--stop-grace", "0", "--", "sleep", "1000"]);
-    let mut supervisor = world.spawn(command.env("PATH", path));
+    let mut command = world.command(&["--name", "e", "--stop-grace", grace, "--", "sleep", "1000"]);
+    let supervisor = world.spawn(command.env("PATH", path));
     let mut child = None;
     until("it is being executed", || {
         let keeper = children_of(supervisor.pid()).first().copied();
@@ -51,11 +51,60 @@ fn an_execve_that_does_not_end_is_given_up_by_a_stop() {
     });
     let child = child.unwrap();
     kill(child, Signal::STOP);
-    if std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap().trim() != "agor-keeper" {
-        return skip("it was executed already");
+    if std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap().trim() == "agor-keeper" {
+        return Some((supervisor, child));
     }
+    skip("it was executed already");
+    None
+}
+
+#[test]
+fn what_was_stopped_before_it_began_ends_by_the_stop_signal() {
+    let world = World::new();
+    let Some((mut supervisor, child)) = with_an_unborn_command(&world, "1000") else { return };
+    assert_eq!(supervisor.stop().code(), Some(0));
+    assert!(!crate::support::is_running(child));
+    assert_eq!(world.history("e")[0]["signal"], 15);
+}
+
+#[test]
+fn what_was_stopped_before_it_began_is_killed_without_a_grace() {
+    let world = World::new();
+    let Some((mut supervisor, child)) = with_an_unborn_command(&world, "0") else { return };
     assert_eq!(supervisor.stop().code(), Some(137));
     assert!(!crate::support::is_running(child));
+    assert!(!supervisor.finish().2.contains("did not answer"));
+}
+
+/// Neither SIGCONT nor an order reaches one that is traced.
+#[test]
+fn a_keeper_that_does_not_answer_is_given_up() {
+    let tracer = "import ctypes, sys, time; trace = ctypes.CDLL(None).ptrace; pid = int(sys.argv[1]); \
+                  seize, interrupt = 0x4206, 0x4207; \
+                  print(trace(seize, pid, None, None) or trace(interrupt, pid, None, None), flush=True); \
+                  time.sleep(1000)";
+    let world = World::new();
+    let args = ["--name", "g", "--stop-grace", "0", "--", "sh", "-c", "echo $$; exec sleep 1000"];
+    let mut supervisor = world.start(&args);
+    let child: i32 = supervisor.line().parse().unwrap();
+    world.wait_for("g", "healthy");
+    let keeper = children_of(supervisor.pid())[0].to_string();
+    let mut python = std::process::Command::new("python3");
+    let mut python = match python.args(["-c", tracer, &keeper]).stdout(std::process::Stdio::piped()).spawn() {
+        Ok(python) => python,
+        Err(error) => return skip(&format!("no python3 to trace with: {error}")),
+    };
+    let mut said = String::new();
+    BufReader::new(python.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    let status = supervisor.stop();
+    python.kill().unwrap();
+    python.wait().unwrap();
+    if said.trim() != "0" {
+        return skip("nobody may be traced here");
+    }
+    assert_eq!(status.code(), Some(137));
+    assert!(!crate::support::is_running(child));
+    assert!(supervisor.finish().2.contains("did not answer"));
 }
 
 #[test]
