@@ -177,9 +177,12 @@ impl Place {
     /// Whether `lock` is still the lock on the name: the directory may have been removed, and made anew (as
     /// that of a user is between the last logout and the next login).
     pub(crate) fn has(&self, lock: &OwnedFd) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
-        let held = rustix::fs::fstat(lock).map(|stat| (stat.st_dev, stat.st_ino));
-        fs::metadata(self.file("lock")).is_ok_and(|there| Ok((there.dev(), there.ino())) == held)
+        is_at(lock, &self.file("lock"))
+    }
+
+    /// Whether `control` is still the control FIFO.
+    pub(crate) fn has_control(&self, control: &OwnedFd) -> bool {
+        is_at(control, &self.control())
     }
 
     /// Makes and opens the control FIFO, a new one: commands that a predecessor did not live to read are not
@@ -249,6 +252,13 @@ fn whole(bytes: &[u8]) -> Option<&[u8]> {
     let (length, sum) = std::str::from_utf8(head).ok()?.trim_start().split_once(' ')?;
     let json = rest.get(1..)?.get(..length.parse().ok()?)?;
     (u64::from_str_radix(sum, 16) == Ok(checksum(json))).then_some(json)
+}
+
+/// Whether the open file is what is found at `path`.
+fn is_at(file: &OwnedFd, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let held = rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    fs::metadata(path).is_ok_and(|there| Ok((there.dev(), there.ino())) == held)
 }
 
 /// Every state in the runtime directory.

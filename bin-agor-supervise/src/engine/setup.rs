@@ -23,7 +23,7 @@ use crate::logs::Log;
 use crate::mask::Mask;
 use crate::names::file_name;
 use crate::notify::{Listener, Manager};
-use crate::place::{PATIENCE, Place};
+use crate::place::{self, PATIENCE, Place};
 use crate::pump::Pump;
 use crate::recorder::{Recorder, Target};
 use crate::rule::State;
@@ -66,13 +66,16 @@ fn take_place(name: &str, me: &Identity) -> Result<(Option<Place>, Option<OwnedF
     }
 }
 
-/// Refuses a name whose supervisor runs although it has no files here: its runtime directory was removed.
-/// The database knows it then; one that cannot be read is in nobody's way.
-fn not_elsewhere(name: &str) -> Result<(), SuperviseError> {
-    db::set_deadline(GLANCE);
-    let known = paths::sessions_db().ok().and_then(|path| sessions::open_existing(&path).ok().flatten());
-    let run = known.and_then(|db| sessions::by_name(&db, name).ok().flatten());
-    db::set_deadline(db::DEFAULT_DEADLINE);
+/// Refuses a name whose supervisor runs although it has no lock any more: its files were removed. The state says
+/// so, or where that is gone too the database; one that cannot be read is in nobody's way.
+fn not_without_files(name: &str, previous: Option<&place::State>) -> Result<(), SuperviseError> {
+    let run = previous.map(|state| state.run.clone()).or_else(|| {
+        db::set_deadline(GLANCE);
+        let known = paths::sessions_db().ok().and_then(|path| sessions::open_existing(&path).ok().flatten());
+        let run = known.and_then(|db| sessions::by_name(&db, name).ok().flatten());
+        db::set_deadline(db::DEFAULT_DEADLINE);
+        run
+    });
     match run.filter(|run| run.supervisor_state() == SupervisorState::Alive) {
         Some(run) => Err(SuperviseError::Taken { name: name.into(), pid: run.supervisor.pid }),
         None => Ok(()),
@@ -86,10 +89,11 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
     let manager = Manager::from_env(me.pid);
     let (place, lock) = take_place(&config.name, &me)?;
     let previous = place.as_ref().and_then(Place::read);
-    if previous.is_none() && !config.auto_name {
-        not_elsewhere(&config.name)?;
+    let previous = previous.filter(|state| state.run.name == config.name);
+    if !config.auto_name {
+        not_without_files(&config.name, previous.as_ref())?;
     }
-    let lost = previous.filter(|state| state.run.ended_ms.is_none() && state.run.name == config.name);
+    let lost = previous.filter(|state| state.run.ended_ms.is_none());
 
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(io::Error::from)
@@ -309,13 +313,27 @@ impl Engine {
 
     /// Whether the name's files are where they belong.
     pub(super) fn has_place(&self) -> bool {
+        self.has_lock() && !self.has_lost_control()
+    }
+
+    fn has_lock(&self) -> bool {
         self.place.as_ref().zip(self.plan.lock.as_ref()).is_some_and(|(place, lock)| place.has(lock))
+    }
+
+    /// One that could not be made is not lost.
+    fn has_lost_control(&self) -> bool {
+        let control = self.place.as_ref().zip(self.control.as_ref());
+        control.is_some_and(|(place, control)| !place.has_control(control))
     }
 
     /// Takes the name again where its files are gone, or could not be made: the runtime directory was
     /// removed, or there is room on the disk again. Somebody who has taken the name meanwhile keeps it.
     pub(super) fn keep_place(&mut self) {
-        if self.has_place() {
+        if self.has_lock() {
+            if self.has_lost_control() {
+                self.control = None;
+                self.open_control();
+            }
             return;
         }
         let (name, me) = (&self.config.name, &self.run.supervisor);

@@ -202,12 +202,21 @@ fn a_name_stays_taken_while_its_runtime_directory_is_gone() {
     assert_eq!(supervisor.line(), "up");
     std::fs::remove_dir_all(world.path("data/run")).unwrap();
     until("the database knows it", || world.run(&["status", "r"]).status.success());
-    let second = world.run(&["--name", "r", "--", "echo", "never"]);
-    assert_eq!((second.status.code(), text(&second.stdout).as_str()), (Some(75), ""));
-    assert!(text(&second.stderr).contains(&format!("pid {}", supervisor.pid())), "{}", text(&second.stderr));
-    // Nothing happens to the command that would bring the directory back: the order itself does.
-    std::fs::remove_dir_all(world.path("data/run")).unwrap();
-    for order in ["reset", "stop"] {
+    let is_refused = || {
+        let second = world.run(&["--name", "r", "--", "echo", "never"]);
+        assert_eq!((second.status.code(), text(&second.stdout).as_str()), (Some(75), ""));
+        let said = text(&second.stderr);
+        assert!(said.contains(&format!("pid {}", supervisor.pid())), "{said}");
+    };
+    is_refused();
+    assert_eq!(world.run(&["reset", "r"]).status.code(), Some(0));
+    std::fs::remove_file(world.path("data/run/r.lock")).unwrap();
+    is_refused();
+    // Nothing happens to the command that would bring the files back: the order itself does.
+    let lost = || std::fs::remove_dir_all(world.path("data/run")).unwrap();
+    let lost_pipe = || std::fs::remove_file(world.path("data/run/r.control")).unwrap();
+    for (order, lose) in [("reset", &lost as &dyn Fn()), ("reset", &lost_pipe), ("stop", &lost)] {
+        lose();
         let output = world.run(&[order, "r", "--timeout", "10s"]);
         assert_eq!(output.status.code(), Some(0), "{order}: {}", text(&output.stderr));
     }
