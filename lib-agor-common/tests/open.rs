@@ -321,3 +321,27 @@ fn one_shot_writers_do_not_let_the_log_grow() {
     let db = db::open(&path, &V1, Options::read()).unwrap();
     assert_eq!(number(db.conn(), "SELECT count(*) FROM t"), 60);
 }
+
+/// Who leaves the queue early gets the lock before those who came first, and they starve.
+#[test]
+fn a_writer_stays_in_the_queue_for_half_of_its_deadline() {
+    use rustix::fs::{FlockOperation, flock};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("q.db");
+    let mut db = db::open(&path, &V1, Options::create()).unwrap();
+    let turn = fs::File::open(dir.path().join("q.db-wal")).unwrap();
+    flock(&turn, FlockOperation::LockExclusive).unwrap();
+    let (said, done) = std::sync::mpsc::channel();
+    let writer = std::thread::spawn(move || {
+        db::set_deadline(std::time::Duration::from_secs(4));
+        db.write::<_, DbError>(|_| Ok(())).unwrap();
+        said.send(()).unwrap();
+    });
+    assert!(
+        done.recv_timeout(std::time::Duration::from_millis(1500)).is_err(),
+        "it did not wait for its turn"
+    );
+    drop(turn);
+    done.recv().unwrap();
+    writer.join().unwrap();
+}

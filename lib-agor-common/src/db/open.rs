@@ -110,7 +110,7 @@ impl Db {
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _turn = self.wal.as_deref().map(|wal| busy::counting(|| queue::wait(wal, busy::deadline() / 4)));
+        let _turn = self.wal.as_deref().map(|wal| busy::counting(|| queue::wait(wal, busy::deadline() / 2)));
         let path = &self.path;
         let sqlite = |error| E::from(DbError::from_sqlite(path, error));
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);

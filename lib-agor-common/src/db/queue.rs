@@ -1,7 +1,8 @@
-//! The queue of writers: first come, first served.
+//! The queue of writers: who comes first is served first, as a rule.
 //!
 //! SQLite gives its write lock to whoever asks at the right moment, so that of many writers some starve. A writer
-//! therefore takes a flock(2) on the WAL file first, for which Linux wakes those who wait one by one, in order.
+//! therefore takes a flock(2) on the WAL file first, for which Linux wakes those who wait one by one, in order. Who
+//! comes before the next one runs overtakes all: on a busy machine some wait long here, and go on without a turn.
 //! SQLite itself puts no lock on that file. Nothing depends on this: who finds no file, who has waited for as long
 //! as it may, and every program that knows nothing of the queue asks SQLite all the same, and is answered.
 
