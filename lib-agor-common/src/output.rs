@@ -129,7 +129,7 @@ fn stderr_line(priority: u8, line: &str) {
 
 /// `tool: message` on stderr, then `hint: …`.
 pub fn error(tool: &str, message: &str, hint: Option<&str>) {
-    stderr_line(3, &format!("{tool}: {message}"));
+    stderr_line(3, &format!("{tool}: {}", crate::text::single_line(message)));
     if let Some(hint) = hint {
         stderr_line(3, &format!("hint: {}", crate::text::single_line(hint)));
     }

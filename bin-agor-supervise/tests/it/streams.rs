@@ -248,3 +248,14 @@ fn a_stuck_reader_does_not_keep_a_stop_waiting_for_ever() {
     let status = supervisor.stop();
     assert!(status.code().is_some(), "{status:?}");
 }
+
+#[test]
+fn what_the_command_said_last_is_escaped_in_the_supervisors_own_lines() {
+    let world = World::new();
+    let script = "printf '\\033]0;title\\007last words\\n' >&2; exit 3";
+    let args = ["--name", "e", "--max-attempts", "1", "--backoff-base", "0", "--", "sh", "-c", script];
+    let said = text(&world.run(&args).stderr);
+    let own: Vec<&str> = said.lines().filter(|line| line.starts_with("agor-supervise: ")).collect();
+    assert_eq!(own.len(), 2, "{said:?}");
+    assert!(own.iter().all(|line| line.contains(r"\e]0;title\x07last words")), "{own:?}");
+}
