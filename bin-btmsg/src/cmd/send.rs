@@ -7,7 +7,7 @@ use agor_common::db::rusqlite::{Connection, Transaction};
 use agor_common::mail::agents;
 use agor_common::telemetry;
 use agor_common::trace_context::Meta;
-use agor_common::{Exit, Failure as _, output, text};
+use agor_common::{Exit, Failure as _, output};
 use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -282,10 +282,7 @@ fn say(app: &mut App, sent: &Sent, key: Option<&str>) -> Done {
         if let Some((letter, reason, error)) = &delivery.dead {
             output::error(
                 TOOL,
-                &text::single_line(&format!(
-                    "not delivered to {}: {error}: dead letter {letter} ({reason})",
-                    delivery.to
-                )),
+                &format!("not delivered to {}: {error}: dead letter {letter} ({reason})", delivery.to),
                 Some(&format!("it is delivered when {} is back; btmsg dlq show {letter}", delivery.to)),
             );
         }
@@ -519,7 +516,9 @@ fn send_chunk(
                 *worst = Some(error.exit());
                 *refused += 1;
                 if app.json {
-                    app.object(&json!({ "line": number, "error": { "code": error.exit().code(), "message": message } }))?;
+                    let object =
+                        json!({ "code": error.exit().code(), "message": message, "hint": error.hint() });
+                    app.object(&json!({ "line": number, "error": object }))?;
                 }
                 output::error(TOOL, &format!("stdin line {number}: {message}"), None);
             }

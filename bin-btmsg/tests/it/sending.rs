@@ -251,6 +251,8 @@ fn a_batch_sends_each_line_and_refuses_only_the_bad_ones() {
     assert_ne!(output.status.code(), Some(0));
     assert!(stderr(&output).contains("stdin line 2"), "{}", stderr(&output));
     assert!(stderr(&output).contains("stdin line 3"), "{}", stderr(&output));
+    let second: Value = serde_json::from_str(stdout(&output).lines().nth(1).unwrap()).unwrap();
+    assert_eq!(second["error"]["hint"], "btmsg register nobody", "{second}");
     assert_eq!(world.inbox("bob").len(), 1002);
     assert_eq!(world.inbox("bob")[0], "last");
     world.assert_sound();
