@@ -243,34 +243,81 @@ fn silent_from(source: [u8; 4], port: u16) -> TcpStream {
     socket.into()
 }
 
-#[test]
-fn one_address_that_fills_the_waiting_room_keeps_no_other_out() {
-    for options in [["--max-pending", "8"], ["--max-connections", "8"]] {
-        let mut options = options.to_vec();
-        options.extend(["--handshake-timeout", "10m"]);
-        let server = Server::plain(&options, &["cat"]);
-        let mut crowd: Vec<TcpStream> = (0..8).map(|_| silent_from([127, 0, 0, 2], server.port)).collect();
-        // Full for its own, who is refused at once.
-        let mut none = Vec::new();
-        let _ = silent_from([127, 0, 0, 2], server.port).read_to_end(&mut none);
-        server.wait_log("refused");
-        let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
-        for client in &mut clients {
-            assert_eq!(client.ask("ping", "default", &json!({}))["type"], "pong");
-        }
-        // The oldest had to go, and only as many as were in the way.
-        let _ = crowd[0].read_to_end(&mut none);
-        crowd[7].set_nonblocking(true).unwrap();
-        let error = crowd[7].read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-        assert!(server.log().contains("gave way"), "{}", server.log());
+/// A waiting room of eight places, and a connection in each that says nothing.
+fn crowded(options: &[&str], source: impl Fn(u8) -> [u8; 4]) -> (Server, Vec<TcpStream>) {
+    let mut options = options.to_vec();
+    options.extend(["--handshake-timeout", "10m"]);
+    let server = Server::plain(&options, &["cat"]);
+    let crowd = (0..8).map(|n| silent_from(source(n), server.port)).collect();
+    (server, crowd)
+}
+
+/// Waits for the end of a connection.
+fn ends(tcp: &mut TcpStream) {
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A reset is an end too.
+    match tcp.read(&mut [0]) {
+        Ok(n) => assert_eq!(n, 0),
+        Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock),
     }
+}
+
+fn is_open(tcp: &mut TcpStream) -> bool {
+    tcp.set_nonblocking(true).unwrap();
+    tcp.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn whoever_fills_the_waiting_room_keeps_nobody_out() {
+    for options in [["--max-pending", "8"], ["--max-connections", "8"]] {
+        for (what, source) in [
+            ("one address", (|_| [127, 0, 0, 2]) as fn(u8) -> [u8; 4]),
+            ("the client's own address", |_| [127, 0, 0, 1]),
+            ("many addresses", |n| [127, 0, 1, n]),
+        ] {
+            let (server, mut crowd) = crowded(&options, source);
+            let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
+            for client in &mut clients {
+                assert_eq!(client.ask("ping", "default", &json!({}))["type"], "pong");
+            }
+            // The oldest had to go, and no more than were in the way.
+            ends(&mut crowd[0]);
+            assert!(is_open(&mut crowd[7]), "{what}");
+            assert!(server.log().contains("gave way"), "{what}: {}", server.log());
+        }
+    }
+}
+
+#[test]
+fn who_has_much_of_the_waiting_room_gives_way_before_who_has_little() {
+    let (server, mut crowd) = crowded(&["--max-pending", "8"], |n| [127, 0, 0, if n < 2 { 2 } else { 3 }]);
+    let mut more = (0..4).map(|n| silent_from([127, 0, 0, 3 + n % 2], server.port)).collect();
+    // Two of the first, four of the second, and two of a third.
+    crowd[2..6].iter_mut().for_each(ends);
+    crowd.drain(2..6);
+    crowd.append(&mut more);
+    assert!(crowd.iter_mut().all(is_open));
+}
+
+#[test]
+fn an_address_that_is_locked_out_takes_nobodys_place() {
+    let (server, mut crowd) = crowded(&["--max-pending", "8", "--max-failures", "1"], |n| [127, 0, 1, n]);
+    let mut guilty = silent_from([127, 0, 0, 9], server.port);
+    guilty.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    guilty.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    ends(&mut crowd[0]);
+    crowd[0] = silent_from([127, 0, 1, 0], server.port);
+    ends(&mut silent_from([127, 0, 0, 9], server.port));
+    server.wait_log("refused: a limit is reached");
+    assert!(crowd.iter_mut().all(is_open));
 }
 
 #[test]
 fn out_of_descriptors_it_waits_and_serves_on() {
     let place = common::Place::new();
-    let server = Server::start_with(place, false, &[], &["cat"], |command| {
+    let server = Server::start_with(place, false, &["--handshake-timeout", "10m"], &["cat"], |command| {
         let program = command.get_program().to_owned();
         let args: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
         let envs: Vec<_> =
@@ -297,7 +344,18 @@ fn out_of_descriptors_it_waits_and_serves_on() {
         (0..60).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap()).collect();
     server.wait_log("accept:");
     assert_eq!(first.ask("ping", "default", &json!({}))["type"], "pong");
+    // Those who have not authenticated give way, where descriptors are the limit too.
+    let mut second = server.client();
+    assert_eq!(second.ask("ping", "default", &json!({}))["type"], "pong");
     drop(idle);
+    // Where nobody is left to give way they wait.
+    let mut clients = Vec::new();
+    while let Ok(client) = Client::open_within(server.port, TOKEN, Duration::from_secs(1)) {
+        clients.push(client);
+        assert!(clients.len() < 40);
+    }
+    assert_eq!(first.ask("ping", "default", &json!({}))["type"], "pong");
+    drop(clients);
     eventually("new ones are served again", || Client::open(server.port, TOKEN).is_ok());
 }
 

@@ -22,6 +22,7 @@ impl Counter {
 pub(crate) struct Metrics {
     pub(crate) connections: Counter,
     pub(crate) refused_full: Counter,
+    pub(crate) displaced: Counter,
     pub(crate) handshake_failures: Counter,
     pub(crate) login_failures: Counter,
     pub(crate) throttled: Counter,
@@ -59,6 +60,7 @@ impl Metrics {
         let counters = [
             ("connections_total", "Authenticated connections.", &self.connections),
             ("refused_full_total", "Connections refused because a limit was reached.", &self.refused_full),
+            ("displaced_total", "Unauthenticated connections that gave way to newer ones.", &self.displaced),
             (
                 "handshake_failures_total",
                 "Connections that ended before the upgrade.",

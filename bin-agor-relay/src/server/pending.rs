@@ -1,8 +1,11 @@
-//! Connections that have not authenticated yet. There is room for so many; who comes when it is taken gets the place
-//! of the oldest one of the address that has the most, unless that is its own or has no more than it would have
-//! itself. So one address may use all of the room, and can keep nobody out with it.
+//! Connections that have not authenticated yet. There is room for so many. Who comes when it is taken gets the place
+//! of the oldest one of the address that has the most, the newcomer counted in; so an address can only use up what
+//! is its own share, and where all have the same it is the oldest of all that goes. A client that means it is
+//! pending for a few round trips only: to be in its way takes as many new connections in that time as there are
+//! places.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -51,19 +54,17 @@ impl Pending {
         }
     }
 
-    /// Makes room for a connection from `network`: returns whose oldest one had to go, or `None` where nobody has
-    /// more than the newcomer would have.
-    pub(crate) fn displace(&self, network: IpAddr) -> Option<IpAddr> {
+    /// Makes room for a connection, from `newcomer` where that is known: returns whose oldest one had to go, or
+    /// `None` where nobody is pending.
+    pub(crate) fn displace(&self, newcomer: Option<IpAddr>) -> Option<IpAddr> {
         let mut entries = self.entries.borrow_mut();
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        let mut counts: HashMap<IpAddr, usize> = newcomer.map(|network| (network, 1)).into_iter().collect();
         for entry in entries.iter() {
             *counts.entry(entry.network).or_default() += 1;
         }
-        let count = |of: IpAddr| counts.get(&of).copied().unwrap_or(0);
-        let at = (0..entries.len()).max_by_key(|at| (count(entries[*at].network), std::cmp::Reverse(*at)))?;
-        if count(entries[at].network) <= count(network) + 1 {
-            return None;
-        }
+        // Of two that have the same it is the newcomer's own that goes.
+        let share = |of: IpAddr| (counts.get(&of), Some(of) == newcomer);
+        let at = (0..entries.len()).max_by_key(|at| (share(entries[*at].network), Reverse(*at)))?;
         let entry = entries.remove(at);
         drop(entries);
         if let Some(task) = entry.task {
@@ -95,18 +96,25 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_the_greediest_gives_way_and_nobody_gives_way_to_himself() {
+    fn the_oldest_of_the_greediest_gives_way_and_at_last_the_oldest_of_all() {
         let pending = Rc::new(Pending::default());
+        assert_eq!(pending.displace(Some(address(1))), None);
         let mut places: Vec<Place> = [1, 2, 2, 2].map(|n| pending.enter(address(n))).into();
-        assert_eq!(pending.displace(address(2)), None);
-        assert_eq!(pending.displace(address(3)), Some(address(2)));
-        places.push(pending.enter(address(3)));
-        // Two have one each and one has two: there is no fairer split for a fourth to ask for, but one for a fifth.
-        assert_eq!(pending.displace(address(1)), None);
-        assert_eq!(pending.displace(address(4)), Some(address(2)));
-        places.push(pending.enter(address(4)));
-        assert_eq!(pending.displace(address(5)), None);
-        assert_eq!(pending.len(), 4);
+        let mut come = |n: u8, gone: u8| {
+            assert_eq!(pending.displace(Some(address(n))), Some(address(gone)), "for {n}");
+            places.push(pending.enter(address(n)));
+        };
+        // 1 2 2 2: its own, and then that of others until nobody has more than one.
+        come(2, 2);
+        come(3, 2);
+        come(4, 2);
+        // 1 2 3 4: each the oldest of all, or its own.
+        come(5, 1);
+        come(3, 3);
+        come(6, 2);
+        come(7, 4);
+        assert_eq!(pending.displace(None), Some(address(5)));
+        assert_eq!(pending.len(), 3);
         // The displaced ones' places were given away before they were dropped.
         drop(places);
         assert_eq!(pending.len(), 0);
@@ -115,23 +123,23 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        // However many come from one address, one that has nothing pending always gets in while there is an address
-        // with two.
+        // Everybody gets in, and at the cost of nobody who has less; who has but one loses it to a newcomer only where
+        // it is the oldest of all.
         #[test]
-        fn nobody_is_kept_out(crowd in prop::collection::vec(0u8..4, 1..60), room in 1usize..20) {
+        fn nobody_is_kept_out(crowd in prop::collection::vec(0u8..6, 1..60), room in 1usize..20) {
             let pending = Rc::new(Pending::default());
+            let count = |n: IpAddr| pending.entries.borrow().iter().filter(|entry| entry.network == n).count();
             let mut places = Vec::new();
-            for n in crowd {
-                if pending.len() < room || pending.displace(address(n)).is_some() {
-                    places.push(pending.enter(address(n)));
+            for n in crowd.into_iter().map(address) {
+                if pending.len() >= room {
+                    let oldest = pending.entries.borrow()[0].network;
+                    let gone = pending.displace(Some(n)).unwrap();
+                    prop_assert!(gone == n || count(gone) >= count(n));
+                    prop_assert!(gone == n || count(gone) > 0 || gone == oldest);
                 }
+                places.push(pending.enter(n));
                 prop_assert!(pending.len() <= room);
             }
-            let full = pending.len() == room;
-            let greedy = (0..4).any(|n| {
-                pending.entries.borrow().iter().filter(|entry| entry.network == address(n)).count() > 1
-            });
-            prop_assert_eq!(pending.displace(address(9)).is_some(), greedy, "full: {}", full);
         }
     }
 }

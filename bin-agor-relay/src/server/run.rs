@@ -1,6 +1,7 @@
 //! The server's life: start, signals, drain.
 
 use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::session::Graces;
 use crate::throttle::network;
 use crate::{TOOL, sys};
 
-/// After a failed accept (out of descriptors, usually) the next try waits this long.
+/// After a failed accept the next try waits this long, where nobody has given way.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Expired tokens are looked for this often.
 const EXPIRY: Duration = Duration::from_millis(500);
@@ -106,8 +107,7 @@ impl Relay {
             listen::write_port_file(path, port)?;
         }
         let scheme = if config.tls.is_some() { "wss" } else { "ws" };
-        let address =
-            config.listen.addresses.first().map(|ip| std::net::SocketAddr::new(*ip, port).to_string());
+        let address = config.listen.addresses.first().map(|ip| SocketAddr::new(*ip, port).to_string());
         let address = address.unwrap_or_default();
         output::notice(TOOL, &format!("listening on {scheme}://{address} port={port}"));
         notify(&[NotifyState::Ready, NotifyState::Status(&format!("listening on port {port}"))]);
@@ -149,30 +149,50 @@ impl Relay {
         pending >= self.limits.max_pending || open + pending >= self.limits.max_connections
     }
 
+    /// Takes a place from one that has not authenticated, for a connection from `newcomer`, where that is known.
+    fn make_room(&self, newcomer: Option<IpAddr>) -> bool {
+        let Some(other) = self.pending.displace(newcomer) else { return false };
+        self.metrics.displaced.add(1);
+        self.say(&format!("{other}: a connection that had not authenticated gave way to a newer one"));
+        true
+    }
+
+    fn may_come(&self, peer: SocketAddr) -> bool {
+        if !self.is_full() {
+            return true;
+        }
+        // Who is locked out would only be told so.
+        let locked_out = self.throttle.borrow().refused(peer.ip(), self.limits.login, Instant::now());
+        let comes = locked_out.is_none() && self.make_room(Some(network(peer.ip())));
+        if !comes {
+            self.metrics.refused_full.add(1);
+            self.note(peer, "connection refused: a limit is reached");
+        }
+        comes
+    }
+
     async fn accept(self: Rc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
                 Ok((tcp, peer)) => {
-                    let network = network(peer.ip());
-                    if self.is_full() {
-                        self.metrics.refused_full.add(1);
-                        let Some(other) = self.pending.displace(network) else {
-                            self.note(peer, "connection refused: a limit is reached");
-                            continue;
-                        };
-                        self.say(&format!(
-                            "{other}: a connection that had not authenticated gave way to another address"
-                        ));
+                    if !self.may_come(peer) {
+                        continue;
                     }
-                    let place = self.pending.enter(network);
+                    let place = self.pending.enter(network(peer.ip()));
                     let serial = place.serial();
                     let task = tokio::task::spawn_local(self.clone().serve(tcp, peer, place));
                     self.pending.is_served_by(serial, task.abort_handle());
                 }
                 Err(error) => {
-                    // Out of descriptors: those who are connected live on, and it will pass.
+                    // Those who are authenticated live on, and it will pass.
                     self.say(&format!("accept: {error}"));
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    let spent = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+                    if spent && self.make_room(None) {
+                        // The descriptor is free as soon as that connection's task has had its turn.
+                        tokio::task::yield_now().await;
+                    } else {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
         }

@@ -279,7 +279,11 @@ pub struct Client {
 
 impl Client {
     pub fn open(port: u16, token: &str) -> Result<Client, tungstenite::Error> {
-        let mut ws = upgrade(port, "/", token)?;
+        Client::open_within(port, token, PATIENCE)
+    }
+
+    pub fn open_within(port: u16, token: &str, time: Duration) -> Result<Client, tungstenite::Error> {
+        let mut ws = upgrade_within(port, "/", token, time)?;
         let text = ws.read()?.into_text()?;
         let ready: Value = serde_json::from_str(&text).unwrap();
         schema::check("event", &ready);
@@ -404,15 +408,26 @@ pub fn data(event: &Value) -> Vec<u8> {
 
 /// A WebSocket on a path.
 pub fn upgrade(port: u16, path: &str, token: &str) -> Result<WebSocket<TcpStream>, tungstenite::Error> {
+    upgrade_within(port, path, token, PATIENCE)
+}
+
+fn upgrade_within(
+    port: u16,
+    path: &str,
+    token: &str,
+    time: Duration,
+) -> Result<WebSocket<TcpStream>, tungstenite::Error> {
     let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    tcp.set_read_timeout(Some(time)).unwrap();
     tcp.set_nodelay(true).unwrap();
     let mut request = format!("ws://127.0.0.1:{port}{path}").into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     match tungstenite::client(request, tcp) {
         Ok((ws, _)) => Ok(ws),
         Err(tungstenite::HandshakeError::Failure(error)) => Err(error),
-        Err(tungstenite::HandshakeError::Interrupted(_)) => panic!("no answer"),
+        Err(tungstenite::HandshakeError::Interrupted(_)) => {
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer").into())
+        }
     }
 }
 
