@@ -15,10 +15,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// A connection past the upgrade, without anything that keeps to the rules.
 fn bare(server: &Server) -> TcpStream {
+    bare_at(server, "/")
+}
+
+fn bare_at(server: &Server, path: &str) -> TcpStream {
     let mut tcp = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     let request = format!(
-        "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     tcp.write_all(request.as_bytes()).unwrap();
@@ -185,6 +189,37 @@ fn a_reader_that_never_reads_costs_little_and_is_cut_and_the_others_go_on() {
         skim(&mut other, 1 << 20);
         assert!(began.elapsed() < PATIENCE);
     }
+}
+
+#[test]
+fn a_reader_that_never_reads_is_cut_however_seldom_it_is_pinged() {
+    let server = Server::plain(&["--write-timeout", "300ms", "--ping", "1h"], &["yes", &"x".repeat(1000)]);
+    let mut tcp = bare(&server);
+    tcp.write_all(&frame(0x81, br#"{"id":1,"type":"session_attach","payload":{"start":true}}"#)).unwrap();
+    server.wait_log("too slow");
+    let _raw = bare_at(&server, "/raw/default");
+    eventually("the raw one too", || server.log().matches("too slow").count() == 2);
+}
+
+#[test]
+fn raw_connections_are_held_to_the_same_limits() {
+    let server = Server::plain(&[], &["sleep", "100"]);
+    drop(bare_at(&server, "/raw/default"));
+    let before = server.rss_kib();
+    for (what, bytes) in [("pings", frame(0x89, &[b'x'; 100])), ("empty lines", frame(0x81, b""))] {
+        let mut tcp = bare_at(&server, "/raw/default");
+        // Where the process reads nothing the connection is not read from either.
+        tcp.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        let block = bytes.repeat(1000);
+        let mut sent = 0u64;
+        while tcp.write_all(&block).is_ok() {
+            sent += 1000;
+            assert!(sent < 3_000_000, "{what} are not ended");
+        }
+        let grown = server.rss_kib().saturating_sub(before);
+        assert!(grown < 5 << 10, "{what}: {grown} KiB");
+    }
+    server.wait_log("too many control frames");
 }
 
 #[test]

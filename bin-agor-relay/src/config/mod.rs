@@ -116,6 +116,13 @@ pub(crate) struct Limits {
     pub(crate) alone_after: Duration,
 }
 
+impl Limits {
+    /// How often a connection is looked at, so that neither silence nor slowness goes on for long unseen.
+    pub(crate) fn look(&self) -> Duration {
+        self.ping.min(self.write_timeout) / 2
+    }
+}
+
 fn setting<T>(
     flag: Option<T>,
     file: Option<&String>,

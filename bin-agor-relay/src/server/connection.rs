@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::client::Client;
 use super::io::{Counters, Stream};
+use super::nuisance::Nuisance;
 use super::outbox::{Cut, Outbox};
 use super::watch::{Verdict, Watch};
 use super::{Relay, commands};
@@ -26,9 +27,6 @@ use crate::token::Grant;
 /// Messages that are read, and bytes that are written, before the other direction has its turn.
 const READ_TURN: usize = 64;
 const WRITE_TURN: usize = 256 << 10;
-/// Control frames and bad messages: this many at once, and this many more each second.
-const NUISANCE_BURST: f64 = 2000.0;
-const NUISANCE_RATE: f64 = 100.0;
 /// How long a patient answer waits for company.
 const MOMENT: Duration = Duration::from_millis(1);
 /// How long a goodbye may take.
@@ -68,8 +66,7 @@ pub(crate) struct Connection {
     ping_due: bool,
     /// Runs since patient answers had to wait.
     moment: Option<Pin<Box<tokio::time::Sleep>>>,
-    nuisance: f64,
-    nuisance_at: Instant,
+    nuisance: Nuisance,
 }
 
 /// How a connection ended.
@@ -136,16 +133,14 @@ impl Connection {
             blocked: false,
             ping_due: false,
             moment: None,
-            nuisance: NUISANCE_BURST,
-            nuisance_at: Instant::now(),
+            nuisance: Nuisance::default(),
         }
     }
 
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) -> End {
         self.outbox.send(commands::ready(&self));
-        let ping = self.relay.limits.ping;
-        let mut tick = tokio::time::interval(ping / 2);
+        let mut tick = tokio::time::interval(self.relay.limits.look());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watch = Watch::default();
         let end = loop {
@@ -374,12 +369,7 @@ impl Connection {
         }
     }
 
-    /// Counts a control frame or a bad message; too many end the connection.
     pub(crate) fn nuisance(&mut self) -> Option<End> {
-        let now = Instant::now();
-        let since = now.saturating_duration_since(self.nuisance_at).as_secs_f64();
-        self.nuisance = (self.nuisance + since * NUISANCE_RATE).min(NUISANCE_BURST) - 1.0;
-        self.nuisance_at = now;
-        (self.nuisance < 0.0).then(|| cut(1008, "too many control frames or bad messages"))
+        self.nuisance.count()
     }
 }

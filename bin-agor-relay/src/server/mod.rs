@@ -7,6 +7,7 @@ mod http;
 mod io;
 mod listen;
 mod metrics;
+mod nuisance;
 pub(crate) mod outbox;
 mod pending;
 mod raw;

@@ -16,14 +16,17 @@ use super::Relay;
 use super::client::Client;
 use super::connection::{End, cut, end_of, goodbye, websocket_config};
 use super::io::Stream;
+use super::nuisance::Nuisance;
 use super::outbox::{Cut, Outbox};
 use super::watch::{Verdict, Watch};
 use crate::history::At;
 use crate::protocol::Refusal;
 use crate::session::{Graces, Session, State, Ticket};
 
-/// Bytes on their way to the process before the connection is no longer read from.
+/// Bytes on their way to the process before the connection is no longer read from, and what each line costs in
+/// them beyond its own.
 const WINDOW: usize = 1 << 20;
+const OVERHEAD: usize = 128;
 const TURN: usize = 64;
 
 struct Written {
@@ -58,6 +61,7 @@ pub(crate) struct Raw {
     unflushed: bool,
     blocked: bool,
     ping_due: bool,
+    nuisance: Nuisance,
 }
 
 impl Raw {
@@ -92,12 +96,13 @@ impl Raw {
             unflushed: false,
             blocked: false,
             ping_due: false,
+            nuisance: Nuisance::default(),
         }
     }
 
     /// Serves the connection to its end, and ends the process with it.
     pub(crate) async fn run(mut self) -> End {
-        let mut tick = tokio::time::interval(self.relay.limits.ping / 2);
+        let mut tick = tokio::time::interval(self.relay.limits.look());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watch = Watch::default();
         let end = loop {
@@ -154,7 +159,12 @@ impl Raw {
                 Message::Text(text) => self.write(text.as_bytes()),
                 Message::Binary(bytes) => self.write(&bytes),
                 Message::Close(_) => return Poll::Ready(End::Closed),
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                Message::Ping(_) | Message::Pong(_) => {
+                    if let Some(end) = self.nuisance.count() {
+                        return Poll::Ready(end);
+                    }
+                }
+                Message::Frame(_) => {}
             }
         }
         match self.poll_write(cx) {
@@ -168,9 +178,9 @@ impl Raw {
         let mut line = Vec::with_capacity(message.len() + 1);
         line.extend_from_slice(message);
         line.push(b'\n');
-        self.waiting.set(self.waiting.get() + line.len());
-        let written =
-            Written { bytes: line.len(), waiting: self.waiting.clone(), outbox: self.outbox.clone() };
+        let bytes = line.len() + OVERHEAD;
+        self.waiting.set(self.waiting.get() + bytes);
+        let written = Written { bytes, waiting: self.waiting.clone(), outbox: self.outbox.clone() };
         self.session.write(&line, false, Box::new(written));
     }
 
