@@ -92,7 +92,7 @@ pub(crate) struct Serve {
     /// Address to listen on [default: :: and 0.0.0.0 with TLS, loopback with --insecure]
     #[arg(long, env = "AGOR_RELAY_LISTEN", value_name = "ADDRESS", help_heading = "Listening")]
     pub(crate) listen: Option<String>,
-    /// Write the actual port as a decimal line into FILE (made anew, atomically) once listening
+    /// Write the actual port as a decimal line into FILE (made anew, atomically; a pipe is written to) once listening
     #[arg(long, value_name = "FILE", help_heading = "Listening")]
     pub(crate) port_file: Option<PathBuf>,
     /// Serve plain ws:// without TLS: on loopback only, unless --listen names another address too

@@ -97,6 +97,7 @@ impl Failure for Error {
             Error::Out(error) => error.exit(),
             Error::Read { source, .. } => of_io(source),
             Error::Write { source, .. } => match of_io(source) {
+                _ if source.kind() == io::ErrorKind::AlreadyExists => Exit::CANT_CREATE,
                 Exit::NO_INPUT => Exit::CANT_CREATE,
                 exit => exit,
             },
@@ -124,6 +125,9 @@ impl Failure for Error {
             | Error::Busy { hint, .. }
             | Error::Gone { hint, .. } => hint.clone(),
             Error::Path(error) => error.hint(),
+            Error::Write { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                Some("it is not replaced: choose another name, or remove it first".into())
+            }
             Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Some(
                 "another process has this port; choose one with --port, or --port 0 for a free one".into(),
             ),

@@ -10,6 +10,7 @@ mod cmd;
 mod config;
 mod connect;
 mod error;
+mod files;
 #[doc(hidden)]
 pub mod fuzz;
 mod history;

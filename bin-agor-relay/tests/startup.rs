@@ -227,6 +227,101 @@ fn a_port_in_use_is_said_and_the_first_server_is_unharmed() {
     server.client();
 }
 
+/// A relay that finds `socket` at descriptor 3, as if from the service manager. A shell stands for that: its pid is
+/// kept by exec.
+fn activated(place: &Place, socket: impl Into<std::os::fd::OwnedFd>, fds: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "exec 3<&0; LISTEN_PID=$$ exec \"$@\" </dev/null", "sh", RELAY])
+        .args(["--port", "0", "--port-file", "port", "--token-file", "token", "--insecure"])
+        .args(CAT)
+        .current_dir(place.dir.path())
+        .env("AGOR_CONFIG", place.path("agor.toml"))
+        .env("LISTEN_FDS", fds)
+        .stdin(socket.into());
+    command
+}
+
+#[test]
+fn a_socket_of_the_service_manager_that_cannot_be_served_is_refused() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+    let place = Place::new();
+    let unix = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&unix, &SocketAddrUnix::new(place.path("socket")).unwrap()).unwrap();
+    listen(&unix, 1).unwrap();
+    let tcp = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (what, socket, fds, descriptor) in [
+        ("a unix socket", unix, "1", "descriptor 3"),
+        ("one that does not listen", tcp, "1", "descriptor 3"),
+        ("a file", std::fs::File::open(place.path("token")).unwrap().into(), "1", "descriptor 3"),
+        ("one of two", listening.into(), "2", "descriptor 4"),
+    ] {
+        let mut child = activated(&place, socket, fds).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        common::eventually(what, || {
+            assert!(!place.path("port").exists(), "{what}: it listens somewhere");
+            child.try_wait().unwrap().is_some()
+        });
+        let out = child.wait_with_output().unwrap();
+        let text = stderr(&out);
+        assert!(out.status.code() == Some(78) && text.contains(descriptor), "{what}: {text}");
+    }
+}
+
+#[test]
+fn where_it_listens_is_what_it_says() {
+    let place = Place::new();
+    let Ok(socket) = std::net::TcpListener::bind("[::1]:0") else {
+        return common::skip("this host has no IPv6");
+    };
+    let address = socket.local_addr().unwrap();
+    let log = std::fs::File::create(place.path("log")).unwrap();
+    let mut child = activated(&place, socket, "1").stderr(log).spawn().unwrap();
+    common::first_line(&place.path("port"));
+    common::eventually("it says so", || {
+        std::fs::read_to_string(place.path("log")).unwrap().contains("listening")
+    });
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(common::wait(&mut child), Some(0));
+    let log = std::fs::read_to_string(place.path("log")).unwrap();
+    assert!(log.contains(&format!("ws://{address}")), "{log}");
+}
+
+#[test]
+fn a_port_file_that_is_a_pipe_is_written_to_and_not_replaced() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("/proc/self/fd/1", place.path("out")).unwrap();
+    let mut command = place.relay();
+    command.args(["--port", "0", "--port-file", "out", "--token-file", "token", "--insecure"]).args(CAT);
+    command.stderr(std::fs::File::create(place.path("log")).unwrap());
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    common::eventually("it listens", || {
+        std::fs::read_to_string(place.path("log")).unwrap().contains("listening")
+    });
+    let untouched = std::fs::symlink_metadata(place.path("out")).unwrap().is_symlink();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(common::wait(&mut child), Some(0));
+    assert!(untouched);
+    let port = std::io::read_to_string(child.stdout.unwrap()).unwrap();
+    assert!(port.trim().parse::<u16>().is_ok(), "{port:?}");
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_made() {
+    let place = Place::new();
+    let script = "mkdir full && mount -t tmpfs -o size=64k tmpfs full && { cat /dev/zero >full/fill 2>/dev/null; \
+        for make in 'token new --out full/t' 'cert new --cert full/c --key full/k'; do \
+        \"$0\" $make; echo $?; done; ls full; }";
+    let mut command = std::process::Command::new("unshare");
+    let out = command.args(["-m", "sh", "-c", script, RELAY]).current_dir(place.dir.path()).output().unwrap();
+    if !out.status.success() {
+        return common::skip("a file system of its own needs root");
+    }
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "74\n74\nfill\n", "{}", stderr(&out));
+}
+
 #[test]
 fn configuration_errors_name_their_line() {
     let place = Place::new();
@@ -274,7 +369,17 @@ fn helpers_make_and_show_what_they_say() {
     let hash = out(&["token", "new", "--out", "t"]);
     assert_eq!(out(&["token", "hash", "t"]), hash);
     assert_eq!(std::fs::metadata(place.path("t")).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_ne!(refused(place.relay().args(["token", "new", "--out", "t"])).0, 0);
+    let (code, text) = refused(place.relay().args(["token", "new", "--out", "t"]));
+    assert!(code == 73 && text.contains("hint: "), "{code} {text}");
+    let (code, text) = refused(place.relay().args(["pin", "/dev/zero"]));
+    assert!(code == 78 && text.contains("larger than"), "{code} {text}");
+    let named = ["cert", "new", "--cert", "c", "--key", "k", "--name"];
+    for name in ["a b", "-", "a..b", "", "[::1]", "https://h"] {
+        assert_eq!(refused(place.relay().args(named).arg(name)).0, 2, "{name:?}");
+    }
+    for name in ["*.example.com", "2001:db8::1", "localhost"] {
+        out(&[&named[..], &[name, "--force"]].concat());
+    }
     assert_eq!(out(&["pin", "cert.pem"]), place.pin);
     assert_eq!(std::fs::metadata(place.path("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(refused(place.relay().args(["cert", "new"])).0, 2);

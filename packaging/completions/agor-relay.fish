@@ -27,7 +27,7 @@ end
 
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l port -d 'TCP port to listen on; 0 takes a free one (see --port-file)' -r
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l listen -d 'Address to listen on [default: :: and 0.0.0.0 with TLS, loopback with --insecure]' -r
-complete -c agor-relay -n "__fish_agor_relay_needs_command" -l port-file -d 'Write the actual port as a decimal line into FILE (made anew, atomically) once listening' -r -F
+complete -c agor-relay -n "__fish_agor_relay_needs_command" -l port-file -d 'Write the actual port as a decimal line into FILE (made anew, atomically; a pipe is written to) once listening' -r -F
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-cert -d 'Certificate chain (PEM); re-read on SIGHUP' -r -F
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-key -d 'Private key of the certificate (PEM: PKCS#8, PKCS#1 or SEC1)' -r -F
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-min -d 'Lowest TLS version accepted [default: 1.3]' -r -f -a "1.2\t'TLS 1.2 and 1.3'

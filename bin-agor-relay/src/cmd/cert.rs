@@ -1,36 +1,24 @@
 //! `cert new`.
 
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
-
 use agor_common::Exit;
 use agor_common::output::Out;
+use rustls::pki_types::ServerName;
 use serde_json::json;
 
 use crate::cli::CertNew;
 use crate::error::Error;
+use crate::files::Draft;
 use crate::tls::generate;
 use crate::tls::pin::Pin;
-
-/// Writes a file that must not be there yet, or (`force`) replaces one whole.
-fn write(path: &Path, text: &str, mode: u32, force: bool) -> Result<(), Error> {
-    let fail = |source| Error::Write { path: path.into(), source };
-    if !force {
-        let mut file =
-            std::fs::File::options().write(true).create_new(true).mode(mode).open(path).map_err(fail)?;
-        return file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail);
-    }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(fail)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
-    file.persist(path).map(drop).map_err(|error| fail(error.error))
-}
 
 pub(super) fn run(args: &CertNew) -> Result<Exit, Error> {
     if args.cert == args.key {
         return Err(Error::usage("--cert and --key name the same file", "give two names"));
+    }
+    let is_name = |name: &&String| ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok();
+    if let Some(name) = args.names.iter().find(|name| !is_name(name)) {
+        let what = format!("{name:?} is neither a host name nor an address");
+        return Err(Error::usage(what, "an IPv6 address stands without brackets"));
     }
     if !args.force {
         // Both or neither: a certificate without its key helps nobody.
@@ -48,10 +36,11 @@ pub(super) fn run(args: &CertNew) -> Result<Exit, Error> {
         None
     };
     let pair = generate::self_signed(&args.names, args.days, old_key.as_deref())?;
+    let cert = Draft::new(&args.cert, &pair.cert, 0o644)?;
     if !args.keep_key {
-        write(&args.key, &pair.key, 0o600, args.force)?;
+        Draft::new(&args.key, &pair.key, 0o600)?.put(args.force)?;
     }
-    write(&args.cert, &pair.cert, 0o644, args.force)?;
+    cert.put(args.force)?;
     let pin = Pin::of_certificate(&pair.der).map(|pin| pin.to_string()).unwrap_or_default();
     let mut out = Out::stdout();
     if args.json {

@@ -1,14 +1,13 @@
 //! `token new` and `token hash`.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-
 use agor_common::Exit;
 use agor_common::output::Out;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::cli::TokenSub;
 use crate::error::Error;
+use crate::files::Draft;
 use crate::token::Secret;
 
 pub(super) fn run(command: TokenSub) -> Result<Exit, Error> {
@@ -25,16 +24,8 @@ pub(super) fn run(command: TokenSub) -> Result<Exit, Error> {
         }
         TokenSub::New { out: Some(path), json } => {
             let token = Secret::generate()?;
-            let fail = |source| Error::Write { path: path.clone(), source };
-            let mut file = std::fs::File::options()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(fail)?;
-            file.write_all(format!("{}\n", token.expose()).as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(fail)?;
+            let text = Zeroizing::new(format!("{}\n", token.expose()));
+            Draft::new(&path, &text, 0o600)?.put(false)?;
             if json {
                 let hash = token.hash().to_string();
                 out.object(&json!({ "file": path.display().to_string(), "hash": hash }))?;

@@ -36,7 +36,7 @@ pub(crate) fn run(serve: &Serve) -> Result<Exit, Error> {
         .map_err(|source| Error::Io { what: "start the runtime", source })?;
     let local = tokio::task::LocalSet::new();
     let exit = local.block_on(&runtime, async {
-        let (listeners, port) = listen::open(&config.listen)?;
+        let (listeners, address) = listen::open(&config.listen)?;
         let spill_dir =
             if config.limits.spill.is_some() { paths::runtime_dir()? } else { std::path::PathBuf::new() };
         let relay = Rc::new(Relay {
@@ -60,7 +60,7 @@ pub(crate) fn run(serve: &Serve) -> Result<Exit, Error> {
             log: RefCell::new(Log { allowance: 10.0, at: Instant::now(), dropped: 0 }),
         });
         relay.check_descriptors();
-        relay.main(serve, &config, listeners, port).await
+        relay.main(serve, &config, listeners, address).await
     });
     // Tasks that still wait for something must not hold the end up.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -86,7 +86,7 @@ impl Relay {
         serve: &Serve,
         config: &Config,
         listeners: Vec<TcpListener>,
-        port: u16,
+        address: SocketAddr,
     ) -> Result<Exit, Error> {
         let handler = |kind| signal(kind).map_err(|source| Error::Io { what: "handle signals", source });
         let mut terminate = handler(SignalKind::terminate())?;
@@ -103,12 +103,11 @@ impl Relay {
             .into_iter()
             .map(|listener| tokio::task::spawn_local(self.clone().accept(listener)))
             .collect();
+        let port = address.port();
         if let Some(path) = &config.port_file {
             listen::write_port_file(path, port)?;
         }
         let scheme = if config.tls.is_some() { "wss" } else { "ws" };
-        let address = config.listen.addresses.first().map(|ip| SocketAddr::new(*ip, port).to_string());
-        let address = address.unwrap_or_default();
         output::notice(TOOL, &format!("listening on {scheme}://{address} port={port}"));
         notify(&[NotifyState::Ready, NotifyState::Status(&format!("listening on port {port}"))]);
         let mut expiry = tokio::time::interval(EXPIRY);

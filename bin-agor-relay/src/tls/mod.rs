@@ -5,6 +5,8 @@ pub(crate) mod generate;
 pub(crate) mod pin;
 pub(crate) mod server;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,14 +26,15 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 fn read_pem(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
     let read = |source| Error::read(what, path, source);
-    let meta = std::fs::metadata(path).map_err(read)?;
-    if meta.is_file() && meta.len() == 0 {
+    let mut pem = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_PEM + 1).read_to_end(&mut pem)).map_err(read)?;
+    if pem.is_empty() {
         return Err(Error::setup(format!("{what} {} is empty", path.display()), ""));
     }
-    if meta.len() > MAX_PEM {
+    if pem.len() as u64 > MAX_PEM {
         return Err(Error::setup(format!("{what} {} is larger than {MAX_PEM} bytes", path.display()), ""));
     }
-    std::fs::read(path).map_err(read)
+    Ok(pem)
 }
 
 /// Which sections a PEM text has; contents are never looked at.
