@@ -7,6 +7,7 @@ use agor_common::config::ConfigError;
 use agor_common::output::OutError;
 use agor_common::paths::PathError;
 use agor_common::{Exit, Failure};
+use tokio_tungstenite::tungstenite::Error as WsError;
 
 /// `EX_PROTOCOL`: the other side proved to be somebody else (a pin, a name or a signature does not match).
 pub(crate) const EXIT_IDENTITY: Exit = Exit::child(76);
@@ -76,6 +77,17 @@ impl Error {
 
     pub(crate) fn read(what: &'static str, path: &Path, source: io::Error) -> Error {
         Error::Read { what, path: path.into(), source }
+    }
+}
+
+/// A connection's failure in words; of one that just ended rustls says where its manual explains that.
+pub(crate) fn plainly(error: &WsError) -> String {
+    match error {
+        WsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "ended without a goodbye".into()
+        }
+        WsError::Io(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -66,6 +66,30 @@ fn bytes_are_exact_both_ways() {
 }
 
 #[test]
+fn a_connection_that_breaks_is_told_in_plain_words() {
+    let mut server = Server::tls(&[], &["cat"]);
+    let connected = || {
+        let mut command = server.connect(&["--retry", "0"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
+        child
+    };
+    let mut client = connected();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    server.wait_log("broke");
+    let client = connected();
+    server.child.kill().unwrap();
+    let text = stderr(&client.wait_with_output().unwrap());
+    assert!(text.contains("lost"), "{text}");
+    for text in [text, server.log()] {
+        assert!(!text.contains("https://"), "{text}");
+    }
+}
+
+#[test]
 fn two_way_saturation_finishes() {
     let server = Server::tls(&[], &["cat"]);
     let lines: String = (0..100_000).map(|n| format!("{n} {}\n", "x".repeat(100))).collect();
@@ -158,6 +182,13 @@ fn trust_on_first_use_remembers_and_refuses_a_change() {
     assert_eq!(changed.status.code(), Some(76));
     assert!(stderr(&changed).contains(&server.place.pin), "{}", stderr(&changed));
     assert_eq!(std::fs::read_to_string(server.place.path("data/known_relays")).unwrap(), known);
+    // A file that cannot be used says nothing about the relay.
+    let file = server.place.path("data/known_relays");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let out = connect();
+    let (code, text) = (out.status.code().unwrap(), stderr(&out));
+    assert!(code == 74 && text.contains("known_relays") && !text.contains("hint"), "{code} {text}");
 }
 
 #[test]

@@ -552,3 +552,13 @@ fn raw_mode_is_a_private_instance_line_by_line() {
     assert_eq!(one.read().unwrap(), Message::text(""));
     assert_eq!(common::status(common::upgrade(server.port, "/raw/nobody", TOKEN)), 101);
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let server = Server::plain(&["--allow-exec"], &["cat"]);
+    let mut client = server.client();
+    let id = client.send("session_start", "x", &json!({ "command": ["true"], "cwd": "/nonexistent" }));
+    let answer = client.answer(&json!(id));
+    assert_eq!(answer["code"], "failed");
+    assert!(answer["message"].as_str().unwrap().contains("/nonexistent"), "{answer}");
+}

@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
 use crate::TOOL;
-use crate::error::Error;
-use crate::tls::client::Seen;
+use crate::error::{Error, plainly};
+use crate::tls::client::{Doubt, Seen};
 use crate::token::Secret;
 
 /// Whom to connect to and how to prove it.
@@ -173,21 +173,24 @@ fn remember_first_use(authority: &str, seen: &Seen) -> Result<(), Failed> {
             }
             Ok(())
         }
-        Err(why) => Err(identity(authority, &why)),
+        Err(doubt) => Err(doubted(authority, doubt)),
     }
 }
 
-fn identity(authority: &str, why: &str) -> Failed {
-    Failed::Never(Error::Identity {
-        what: format!("refuse {authority}: {why}"),
-        hint: Some("nothing was sent; find out who answers there before anything else".into()),
+fn doubted(authority: &str, doubt: Doubt) -> Failed {
+    Failed::Never(match doubt {
+        Doubt::Key(why) => Error::Identity {
+            what: format!("refuse {authority}: {why}"),
+            hint: Some("nothing was sent; find out who answers there before anything else".into()),
+        },
+        Doubt::File(path, source) => Error::Write { path, source },
     })
 }
 
 fn tls_failure(authority: &str, error: &io::Error, seen: &Seen) -> Failed {
-    let refusal = seen.lock().ok().and_then(|seen| seen.refusal.clone());
-    if let Some(why) = refusal {
-        return identity(authority, &why);
+    let doubt = seen.lock().ok().and_then(|mut seen| seen.refusal.take());
+    if let Some(doubt) = doubt {
+        return doubted(authority, doubt);
     }
     let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     match inner {
@@ -240,7 +243,7 @@ impl Link {
     /// Sends what waits and, if `read`, returns what comes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Came> {
         if let Err(error) = self.poll_write(cx) {
-            return Poll::Ready(Came::Lost(error.to_string()));
+            return Poll::Ready(Came::Lost(plainly(&error)));
         }
         if !read {
             return Poll::Pending;
@@ -250,7 +253,7 @@ impl Link {
             Poll::Ready(Some(Ok(Message::Text(text)))) => Came::Text(text),
             Poll::Ready(Some(Ok(Message::Close(frame)))) => Came::Closed(frame),
             Poll::Ready(Some(Ok(_))) => Came::Alive,
-            Poll::Ready(Some(Err(error))) => Came::Lost(error.to_string()),
+            Poll::Ready(Some(Err(error))) => Came::Lost(plainly(&error)),
             Poll::Ready(None) => Came::Closed(None),
         })
     }

@@ -19,6 +19,7 @@ use super::nuisance::Nuisance;
 use super::outbox::{Cut, Outbox};
 use super::watch::{Verdict, Watch};
 use super::{Relay, commands};
+use crate::error::plainly;
 use crate::history::At;
 use crate::session::Session;
 use crate::sys;
@@ -90,7 +91,7 @@ pub(crate) fn end_of(error: &WsError) -> End {
         WsError::Utf8(_) => cut(1007, "invalid UTF-8"),
         WsError::Protocol(_) => cut(1002, "protocol error"),
         WsError::ConnectionClosed | WsError::AlreadyClosed => End::Closed,
-        other => End::Broken(other.to_string()),
+        other => End::Broken(plainly(other)),
     }
 }
 

@@ -151,9 +151,15 @@ impl Session {
             return Err(Refusal(Code::AlreadyRunning, format!("session {} is running", self.name)));
         }
         let failed = |error: &dyn std::fmt::Display| {
-            let argv = &self.spec.borrow().argv;
-            let program = argv.first().map_or_else(String::new, |word| word.to_string_lossy().into_owned());
-            Refusal(Code::Failed, format!("start session {}: {program}: {error}", self.name))
+            let spec = self.spec.borrow();
+            // execve(2) and chdir(2) fail alike.
+            let what = match spec.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
+                Some(cwd) => format!("working directory {}", cwd.display()),
+                None => {
+                    spec.argv.first().map_or_else(String::new, |word| word.to_string_lossy().into_owned())
+                }
+            };
+            Refusal(Code::Failed, format!("start session {}: {what}: {error}", self.name))
         };
         let spawned = self.spawn().map_err(|error| failed(&error))?;
         let mut child = spawned.child;

@@ -48,9 +48,18 @@ struct Verifier {
 #[derive(Debug, Default)]
 pub(crate) struct Observation {
     pub(crate) pin: Option<Pin>,
-    pub(crate) refusal: Option<String>,
+    pub(crate) refusal: Option<Doubt>,
     /// It is not known yet, and to be remembered once it has shown that it has the key.
     pub(crate) unknown: Option<Known>,
+}
+
+/// Why a relay is not believed.
+#[derive(Debug)]
+pub(crate) enum Doubt {
+    /// It has another key than it should have.
+    Key(String),
+    /// The file of known relays cannot be used.
+    File(PathBuf, std::io::Error),
 }
 
 /// Shared between the verifier and whoever opened the connection.
@@ -59,8 +68,8 @@ pub(crate) type Seen = Arc<Mutex<Observation>>;
 impl Known {
     /// Compares, and adds a relay that is not known yet if it may. Returns whether it was unknown. One process at a
     /// time, by a lock on the file.
-    pub(crate) fn check(&self, pin: Pin, may_add: bool) -> Result<bool, String> {
-        let io = |error: std::io::Error| format!("known relays {}: {error}", self.file.display());
+    pub(crate) fn check(&self, pin: Pin, may_add: bool) -> Result<bool, Doubt> {
+        let io = |error| Doubt::File(self.file.clone(), error);
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -79,11 +88,11 @@ impl Known {
                 if known == pin.to_string() {
                     return Ok(false);
                 }
-                return Err(format!(
+                return Err(Doubt::Key(format!(
                     "the key of {} has changed: known {known}, now {pin} (if that is expected, remove its line from {})",
                     self.relay,
                     self.file.display()
-                ));
+                )));
             }
         }
         if !may_add {
@@ -91,14 +100,18 @@ impl Known {
         }
         file.seek(std::io::SeekFrom::End(0)).map_err(io)?;
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        file.write_all(format!("{newline}{} {pin}\n", self.relay).as_bytes()).map_err(io)?;
-        file.sync_data().map_err(io)?;
+        let line = format!("{newline}{} {pin}\n", self.relay);
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(|error| {
+            // Half a line would be another key the next time.
+            let _ = file.set_len(text.len() as u64);
+            io(error)
+        })?;
         Ok(true)
     }
 }
 
 impl Verifier {
-    fn refuse(&self, why: String) -> rustls::Error {
+    fn refuse(&self, why: Doubt) -> rustls::Error {
         if let Ok(mut seen) = self.seen.lock() {
             seen.refusal = Some(why);
         }
@@ -125,7 +138,8 @@ impl ServerCertVerifier for Verifier {
             Trust::Pins(pins) if pins.contains(&pin) => {}
             Trust::Pins(pins) => {
                 let wanted: Vec<String> = pins.iter().map(Pin::to_string).collect();
-                return Err(self.refuse(format!("its key {pin} is not the pinned {}", wanted.join(" or "))));
+                let why = format!("its key {pin} is not the pinned {}", wanted.join(" or "));
+                return Err(self.refuse(Doubt::Key(why)));
             }
             // A certificate is public: whoever shows one has not shown yet that he has its key.
             Trust::FirstUse(known) => match known.check(pin, false) {
@@ -235,7 +249,7 @@ mod tests {
         assert_eq!(text, format!("h:1 {}\n", pin(1)));
         let mode = std::fs::metadata(dir.path().join("known_relays")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let why = known("h:1").check(pin(2), false).unwrap_err();
+        let Err(Doubt::Key(why)) = known("h:1").check(pin(2), false) else { panic!("not refused") };
         assert!(why.contains(&pin(1).to_string()) && why.contains(&pin(2).to_string()), "{why}");
         assert_eq!(std::fs::read_to_string(dir.path().join("known_relays")).unwrap(), text);
         assert!(known("h:2").check(pin(2), false).unwrap());
