@@ -113,7 +113,7 @@ fn health_mail_and_frontend_events_come_from_the_tools() {
 case "$1" in
 health) echo '{"schema":1,"agents":[]}'; exit 1;;
 send) printf '{"schema":1,"args":"%s","text":"%s"}\n' "$*" "$(cat)";;
-recv) echo '{"schema":1,"id":"m1"}';;
+recv) case "$*" in *--wait*) exit 124;; *) echo '{"schema":1,"id":"m1"}';; esac;;
 log) read line; printf '%s\n' "$line" > frontend; echo '{"schema":1,"events":1}';;
 *) echo 'btmsg: no such thing' >&2; exit 2;;
 esac"#,
@@ -138,10 +138,14 @@ esac"#,
     assert_eq!(sent["report"]["args"], "send --json --as me --to=you -");
     assert_eq!(sent["report"]["text"], "hi --there");
     assert_eq!(client.ok("btmsg", "default", &json!({"op": "recv", "agent": "me"}))["report"]["id"], "m1");
+    let waited = client.ok("btmsg", "default", &json!({"op": "recv", "agent": "me", "wait_s": 1}));
+    assert_eq!(waited["exit"], 124);
     assert_eq!(client.refused("btmsg", "default", &json!({"op": "recv", "agent": "--help"})), "bad_field");
+    let id = client.send("btmsg", "default", &json!({"op": "ack", "agent": "me", "ids": ["x"]}));
+    let failed = client.answer(&id.into());
     assert_eq!(
-        client.refused("btmsg", "default", &json!({"op": "ack", "agent": "me", "ids": ["x"]})),
-        "failed"
+        (&failed["code"], &failed["message"]),
+        (&json!("failed"), &json!("btmsg ended with 2: btmsg: no such thing"))
     );
     client.ok(
         "frontend_log",

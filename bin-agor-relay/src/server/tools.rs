@@ -218,13 +218,17 @@ impl Mail {
     }
 }
 
+fn ended(code: Option<i32>) -> String {
+    code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with {code}"))
+}
+
 async fn mail(mail: Mail, parent: Option<TraceParent>) -> Result<Value, Refusal> {
     let (argv, input, wait) = mail.call()?;
     let said = run(argv, input, wait, parent).await.map_err(|why| Refusal(Code::Failed, why))?;
     let why = agor_common::text::single_line(String::from_utf8_lossy(&said.stderr).trim());
-    // 1: nothing to receive; 69: accepted, and parked for an agent that is offline.
-    if !matches!(said.code, Some(0 | 1 | 69)) {
-        return Err(Refusal(Code::Failed, format!("btmsg ended with {:?}: {why}", said.code)));
+    // 1: nothing to receive, 124: nor in the time that it waited; 69: accepted, and parked for an agent that is offline.
+    if !matches!(said.code, Some(0 | 1 | 69 | 124)) {
+        return Err(Refusal(Code::Failed, format!("btmsg {}: {why}", ended(said.code))));
     }
     Ok(json!({ "exit": said.code, "report": parse(&said.stdout), "notice": why }))
 }
@@ -254,7 +258,7 @@ async fn frontend_log(log: FrontendLog, parent: Option<TraceParent>) -> Result<V
         .map_err(|why| Refusal(Code::Failed, why))?;
     if said.code != Some(0) {
         let why = agor_common::text::single_line(String::from_utf8_lossy(&said.stderr).trim());
-        return Err(Refusal(Code::Failed, format!("btmsg log ended with {:?}: {why}", said.code)));
+        return Err(Refusal(Code::Failed, format!("btmsg log {}: {why}", ended(said.code))));
     }
     Ok(json!({ "report": parse(&said.stdout) }))
 }
