@@ -73,7 +73,8 @@ pub fn start_time(pid: i32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// The command line of a process on one line, arguments separated by blanks; its name where it has none.
+/// The command line of a process on one line, arguments separated by blanks; its name where it has none. It is
+/// shown to others than those who may look into `/proc`: the value of `--token` and the like is left out.
 pub fn command_line(pid: i32) -> Option<String> {
     let raw = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words: Vec<String> = raw
@@ -82,15 +83,58 @@ pub fn command_line(pid: i32) -> Option<String> {
         .map(|word| String::from_utf8_lossy(word).into_owned())
         .collect();
     if !words.is_empty() {
-        return Some(crate::text::single_line(&words.join(" ")));
+        return Some(crate::text::single_line(&without_secrets(words).join(" ")));
     }
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(crate::text::single_line(name.trim()))
 }
 
+fn without_secrets(mut words: Vec<String>) -> Vec<String> {
+    let is_secret = |flag: &str| {
+        let name = flag.trim_start_matches('-').to_ascii_lowercase();
+        let last = name.rsplit(['-', '_']).next().unwrap_or_default();
+        flag.starts_with('-')
+            && (matches!(last, "token" | "secret" | "password" | "passwd" | "passphrase" | "apikey")
+                || name.ends_with("api-key"))
+    };
+    for at in 0..words.len() {
+        match words[at].split_once('=') {
+            Some((flag, _)) if is_secret(flag) => words[at] = format!("{flag}=…"),
+            None if is_secret(&words[at]) && at + 1 < words.len() => words[at + 1] = "…".into(),
+            _ => {}
+        }
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_line_shows_no_secret() {
+        let mut child = std::process::Command::new("sh")
+            .args([
+                "-c",
+                "echo; read x",
+                "relay",
+                "--token",
+                "hunter2",
+                "--auth-token=hunter2",
+                "--token-file",
+                "F",
+            ])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its command line is there once it has said something.
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let line = command_line(i32::try_from(child.id()).unwrap()).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(line, "sh -c echo; read x relay --token … --auth-token=… --token-file F");
+    }
 
     #[test]
     fn knows_itself_and_the_dead() {

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
+use super::settings;
+
 const REDACTED: &str = "[redacted]";
 
 /// What to look for and how much to keep.
@@ -26,8 +28,7 @@ impl Redactor {
         for (name, value) in std::env::vars_os() {
             let (Some(name), Ok(value)) = (name.to_str(), value.into_string()) else { continue };
             if name.contains("OTLP") && name.ends_with("HEADERS") {
-                let parts = value.split(',').filter_map(|part| part.split_once('='));
-                secrets.extend(parts.map(|(_, value)| value.trim().to_owned()));
+                secrets.extend(header_secrets(&value));
             } else if is_secret_name(name) {
                 secrets.push(value);
             }
@@ -94,6 +95,17 @@ impl Redactor {
         }
         text
     }
+}
+
+/// What a variable of headers (`a=1,b=2`, percent-encoded) gives away.
+fn header_secrets(text: &str) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for (_, value) in text.split(',').filter_map(|part| part.split_once('=')) {
+        let sent = settings::percent_decoded(value.trim());
+        secrets.extend(sent.iter().flat_map(|sent| sent.split_whitespace().next_back()).map(str::to_owned));
+        secrets.extend([value.trim().to_owned()].into_iter().chain(sent));
+    }
+    secrets
 }
 
 /// At most `limit` bytes, whole characters.
@@ -299,6 +311,16 @@ mod tests {
         }
         let key = format!("{}{}", "sk-", "0123456789abcdef");
         assert_eq!(r.text(&format!("key {key}, used"), 4096), "key [redacted], used");
+    }
+
+    #[test]
+    fn a_header_is_a_secret_as_it_is_sent_and_without_its_scheme() {
+        let mut r = redactor();
+        r.secrets =
+            header_secrets("authorization=Bearer%20hunter2-a, x-key=hunter2%2Bb ,bad,x=%zz-hunter2-c");
+        for given in ["hunter2-a", "hunter2+b", "hunter2%2Bb", "%zz-hunter2-c"] {
+            assert_eq!(r.text(&format!("no {given}: denied"), 4096), format!("no {REDACTED}: denied"));
+        }
     }
 
     #[test]

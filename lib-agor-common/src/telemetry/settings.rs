@@ -216,7 +216,7 @@ fn pairs(text: &str) -> impl Iterator<Item = (Option<String>, Option<String>)> +
     })
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
