@@ -22,6 +22,8 @@ use crate::{TOOL, sys};
 
 /// After a failed accept the next try waits this long, where nobody has given way.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After so many that gave way they have their turn to go, and everybody else his.
+const GAVE_WAY: u32 = 16;
 /// Expired tokens are looked for this often.
 const EXPIRY: Duration = Duration::from_millis(500);
 
@@ -156,10 +158,8 @@ impl Relay {
         true
     }
 
-    fn may_come(&self, peer: SocketAddr) -> bool {
-        if !self.is_full() {
-            return true;
-        }
+    /// Whether a newcomer to a full room gets in.
+    fn may_displace(&self, peer: SocketAddr) -> bool {
         // Who is locked out would only be told so.
         let locked_out = self.throttle.borrow().refused(peer.ip(), self.limits.login, Instant::now());
         let comes = locked_out.is_none() && self.make_room(Some(network(peer.ip())));
@@ -171,16 +171,23 @@ impl Relay {
     }
 
     async fn accept(self: Rc<Self>, listener: TcpListener) {
+        let mut gave_way = 0;
         loop {
             match listener.accept().await {
                 Ok((tcp, peer)) => {
-                    if !self.may_come(peer) {
+                    let full = self.is_full();
+                    if full && !self.may_displace(peer) {
                         continue;
                     }
                     let place = self.pending.enter(network(peer.ip()));
                     let serial = place.serial();
                     let task = tokio::task::spawn_local(self.clone().serve(tcp, peer, place));
                     self.pending.is_served_by(serial, task.abort_handle());
+                    gave_way += u32::from(full);
+                    if gave_way == GAVE_WAY {
+                        gave_way = 0;
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) => {
                     // Those who are authenticated live on, and it will pass.
