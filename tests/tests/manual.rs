@@ -137,7 +137,7 @@ fn no_page_names_an_option_that_does_not_exist() {
             }
         });
     }
-    // Of the agents in examples.
+    // Of agents and of git.
     known.extend(
         [
             "--output-format",
@@ -148,6 +148,7 @@ fn no_page_names_an_option_that_does_not_exist() {
             "--no-daemon",
             "--sandbox",
             "--ignore-submodules",
+            "--continue",
         ]
         .map(str::to_owned),
     );
