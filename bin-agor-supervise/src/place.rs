@@ -12,6 +12,7 @@ use agor_common::process::{self, Identity};
 use agor_common::sessions::{Health, Supervised};
 use agor_common::time;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
@@ -97,13 +98,19 @@ pub(crate) struct Place {
     /// The runtime directory.
     pub(crate) dir: PathBuf,
     base: String,
+    /// The directory was not there: nobody's files can be, whoever runs.
+    pub(crate) fresh: bool,
 }
 
 impl Place {
     /// The files of `name`; the directory is made when `create`.
     pub(crate) fn of(name: &str, create: bool) -> Result<Place, SuperviseError> {
-        let dir = if create { paths::runtime_dir()? } else { paths::Env::current().runtime_dir()? };
-        Ok(Place { dir, base: file_name(name) })
+        let dir = paths::Env::current().runtime_dir()?;
+        let fresh = !dir.is_dir();
+        if create {
+            paths::ensure_private_dir(&dir)?;
+        }
+        Ok(Place { dir, base: file_name(name), fresh })
     }
 
     /// A name for what this supervisor has outside of the directory: no other name, and the same name in no
@@ -252,6 +259,14 @@ fn whole(bytes: &[u8]) -> Option<&[u8]> {
     let (length, sum) = std::str::from_utf8(head).ok()?.trim_start().split_once(' ')?;
     let json = rest.get(1..)?.get(..length.parse().ok()?)?;
     (u64::from_str_radix(sum, 16) == Ok(checksum(json))).then_some(json)
+}
+
+/// Makes a supervisor look after its files, which were removed. A signal that ends nobody, whoever has the number
+/// by now.
+pub(crate) fn remind(supervisor: i32) {
+    if let Some(pid) = Pid::from_raw(supervisor) {
+        let _ = kill_process(pid, Signal::CHILD);
+    }
 }
 
 /// Whether the open file is what is found at `path`.

@@ -9,13 +9,12 @@ use agor_common::sessions::{Health, Supervised, SupervisorState};
 use agor_common::{Exit, text};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::{find, view};
 use crate::cli::{KillArgs, OrderArgs};
 use crate::clock;
 use crate::error::SuperviseError;
-use crate::place::{Place, State};
+use crate::place::{self, Place, State};
 use crate::rule::Moment;
 use crate::watch::Watch;
 
@@ -70,20 +69,12 @@ impl<'a> Order<'a> {
                     let soon = clock::now() + Duration::from_millis(20);
                     self.check()?;
                     if error == Errno::NOENT {
-                        self.remind();
+                        place::remind(self.supervisor.pid);
                     }
                     self.watch.wait(Some(self.supervisor.pid), Some(soon.min(self.until)));
                 }
                 Err(error) => return Err(SuperviseError::Place { path, source: error.into() }),
             }
-        }
-    }
-
-    /// Makes the supervisor look after its files, which were removed. A signal that ends nobody, whoever has
-    /// the number by now.
-    fn remind(&self) {
-        if let Some(pid) = Pid::from_raw(self.supervisor.pid) {
-            let _ = kill_process(pid, Signal::CHILD);
         }
     }
 

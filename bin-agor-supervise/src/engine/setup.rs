@@ -67,9 +67,13 @@ fn take_place(name: &str, me: &Identity) -> Result<(Option<Place>, Option<OwnedF
 }
 
 /// Refuses a name whose supervisor runs although it has no lock any more: its files were removed. The state says
-/// so, or where that is gone too the database; one that cannot be read is in nobody's way.
-fn not_without_files(name: &str, previous: Option<&place::State>) -> Result<(), SuperviseError> {
+/// so, or, where the whole directory was removed, the database; one that cannot be read is in nobody's way.
+fn not_without_files(name: &str, previous: Option<&place::State>, fresh: bool) -> Result<(), SuperviseError> {
     let run = previous.map(|state| state.run.clone()).or_else(|| {
+        // A look that costs as much as the rest of a start.
+        if !fresh {
+            return None;
+        }
         db::set_deadline(GLANCE);
         let known = paths::sessions_db().ok().and_then(|path| sessions::open_existing(&path).ok().flatten());
         let run = known.and_then(|db| sessions::by_name(&db, name).ok().flatten());
@@ -90,8 +94,16 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
     let (place, lock) = take_place(&config.name, &me)?;
     let previous = place.as_ref().and_then(Place::read);
     let previous = previous.filter(|state| state.run.name == config.name);
-    if !config.auto_name {
-        not_without_files(&config.name, previous.as_ref())?;
+    let fresh = place.as_ref().is_none_or(|place| place.fresh);
+    if !config.auto_name
+        && let Err(error) = not_without_files(&config.name, previous.as_ref(), fresh)
+    {
+        // The directory is there from now on, so the next start would not ask: the name's owner takes it again.
+        drop(lock);
+        if let SuperviseError::Taken { pid, .. } = error {
+            place::remind(pid);
+        }
+        return Err(error);
     }
     let lost = previous.filter(|state| state.run.ended_ms.is_none());
 

@@ -209,6 +209,8 @@ fn a_name_stays_taken_while_its_runtime_directory_is_gone() {
         assert!(said.contains(&format!("pid {}", supervisor.pid())), "{said}");
     };
     is_refused();
+    until("its files are there again", || world.path("data/run/r.lock").exists());
+    is_refused();
     assert_eq!(world.run(&["reset", "r"]).status.code(), Some(0));
     std::fs::remove_file(world.path("data/run/r.lock")).unwrap();
     is_refused();
