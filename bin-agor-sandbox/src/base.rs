@@ -16,6 +16,7 @@ use crate::sys::path::real;
 const SYSTEM: &str = "system";
 const DEVICE: &str = "device";
 const TOOLS: &str = "tools on PATH";
+pub(crate) const TEMPORARY: &str = "temporary directory";
 
 /// Where programs and their libraries live. The last ones are links into `/usr` on most systems, and then
 /// need no rule of their own. `/lib32` and `/libx32` are none: such programs are ended.
@@ -194,7 +195,15 @@ fn places(grants: &mut Grants, host: &Host) {
             }
         }
     }
-    grants.add(&host.temp, Rights::RW, "temporary directory");
+    match &host.temp {
+        Some(dir) => grants.add(dir, Rights::RW, TEMPORARY),
+        // The second one is where SQLite puts what does not fit into memory (sqlite.org/tempfiles.html).
+        None => {
+            for dir in ["/tmp", "/var/tmp"] {
+                grants.add(dir, Rights::RW, TEMPORARY);
+            }
+        }
+    }
     if let Some(data) = &host.data {
         grants.add(data, Rights::RW, "agor data directory");
     }
@@ -282,7 +291,7 @@ mod tests {
         Host {
             cwd: Some("/w/p".into()),
             home: Some("/h/u".into()),
-            temp: "/tmp".into(),
+            temp: None,
             path: path.iter().map(PathBuf::from).collect(),
             data: Some("/h/u/.local/share/agor".into()),
             ..Host::default()

@@ -37,8 +37,8 @@ pub struct Host {
     pub cwd: Option<PathBuf>,
     /// `HOME`, when it is absolute.
     pub home: Option<PathBuf>,
-    /// `TMPDIR` when it is absolute and there, else `/tmp`.
-    pub temp: PathBuf,
+    /// `TMPDIR` when it is absolute and there.
+    pub temp: Option<PathBuf>,
     /// The absolute directories of `PATH`.
     pub path: Vec<PathBuf>,
     /// The agor data directory.
@@ -91,7 +91,7 @@ impl Host {
         Host {
             cwd: std::env::current_dir().ok(),
             home: absolute("HOME"),
-            temp: absolute("TMPDIR").filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("/tmp")),
+            temp: absolute("TMPDIR").filter(|dir| dir.is_dir()),
             path: dirs,
             data,
             runtime,

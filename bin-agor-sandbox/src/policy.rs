@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use agor_common::config;
 
 use crate::args::{Args, Opt};
+use crate::base::TEMPORARY;
 use crate::error::Error;
 use crate::host::Host;
 use crate::profile::{self, Base, NetMode, Resolved, Settings, UnixMode};
@@ -54,7 +55,7 @@ impl Grant {
     /// Whether sockets of programs outside stay out of reach in it, although it may be written: in a temporary
     /// directory, and where an agent's background server listens, which would do outside what it is told inside.
     pub(crate) fn without_sockets(&self) -> bool {
-        matches!(self.origin, Origin::BuiltIn(why) if why == AGENT_HOME || why.starts_with("temporary"))
+        matches!(self.origin, Origin::BuiltIn(why) if why == AGENT_HOME || why == TEMPORARY)
     }
 }
 

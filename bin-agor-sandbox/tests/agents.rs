@@ -214,6 +214,21 @@ fn tools_work_on_a_project() {
 }
 
 #[test]
+fn sqlite_finds_room_for_what_does_not_fit_into_memory() {
+    if !common::has("/usr/bin/python3") {
+        return skip("no python3");
+    }
+    let sandbox = Sandbox::new();
+    let script = "import sqlite3; c = sqlite3.connect('a.db'); c.execute('pragma cache_size = 10'); \
+        c.execute('create table t(x)'); c.executemany('insert into t values(?)', [(str(i) * 300,) for i in range(9000)]); \
+        print(len(c.execute('select x from t order by x').fetchall()))";
+    let mut command = sandbox.command();
+    // Without TMPDIR it goes to /var/tmp first.
+    let ran = ran(command.env_remove("TMPDIR").args(["--", "/usr/bin/python3", "-c", script]));
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "9000\n"), "{ran:?}");
+}
+
+#[test]
 fn cargo_builds_and_tests() {
     if find("cargo").is_none() {
         return skip("no cargo");
