@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -511,11 +512,12 @@ fn settings(project: &Path) -> Vec<PathBuf> {
 
 /// Whether a .gitignore has a line for just this name in its own directory.
 fn says(ignore: &Path, name: &OsStr) -> bool {
-    let wanted = |line: &str| {
-        let line = line.trim_end();
-        line == "*" || name == line.strip_prefix('/').unwrap_or(line)
+    let name = name.as_bytes();
+    let wanted = |line: &[u8]| {
+        let line = line.trim_ascii_end();
+        line == b"*" || name == line.strip_prefix(b"/").unwrap_or(line)
     };
-    std::fs::read_to_string(ignore).is_ok_and(|text| text.len() < 1 << 16 && text.lines().any(wanted))
+    git::text(ignore).is_ok_and(|text| text.split(|byte| *byte == b'\n').any(wanted))
 }
 
 /// `.env` and its variants, without the examples that are meant to be read.

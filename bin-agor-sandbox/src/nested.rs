@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::git;
 use crate::host::Host;
 
 /// Said when bubblewrap was started.
@@ -51,7 +52,8 @@ fn home(host: &Host) -> Option<PathBuf> {
 }
 
 fn configuration(host: &Host) -> Option<String> {
-    std::fs::read_to_string(home(host)?.join("config.toml")).ok()
+    let text = git::text(&home(host)?.join("config.toml")).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Whether codex's configuration says something of a project, by which it loads the project's own settings.
@@ -73,11 +75,12 @@ fn claude_has_its_own(words: &[OsString], host: &Host) -> bool {
         .flat_map(|dir| [dir.join("settings.json"), dir.join("settings.local.json")]);
     // Said by hand, it is the last word.
     !words.iter().any(|word| word == "--settings")
-        && files.filter_map(|file| std::fs::read_to_string(file).ok()).any(|text| switches_on(&text))
+        && files.filter_map(|file| git::text(&file).ok()).any(|text| switches_on(&text))
 }
 
-fn switches_on(settings: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(settings).is_ok_and(|value| value["sandbox"]["enabled"] == true)
+fn switches_on(settings: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(settings)
+        .is_ok_and(|value| value["sandbox"]["enabled"] == true)
 }
 
 /// Calls of codex that run no command of a model's.
@@ -156,9 +159,9 @@ mod tests {
 
     #[test]
     fn claude_is_told_from_its_settings() {
-        assert!(switches_on("{\"sandbox\": {\"enabled\": true}, \"x\": 1}"));
+        assert!(switches_on(b"{\"sandbox\": {\"enabled\": true}, \"x\": 1}"));
         for text in ["{}", "[]", "", "{\"sandbox\": true}", "{\"sandbox\": {\"enabled\": false}}"] {
-            assert!(!switches_on(text), "{text}");
+            assert!(!switches_on(text.as_bytes()), "{text}");
         }
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(".claude")).unwrap();

@@ -158,6 +158,13 @@ fn where_git_could_see_it_a_directory_stands_in() {
     );
     assert_eq!(ran.stdout, "{}\n.claude/settings.json/\n", "{ran:?}");
     assert_eq!(sandbox.read("work/.claude/.gitignore"), "x\n/settings.local.json\n");
+    // A pipe that COMMAND left in its place is in nobody's way.
+    std::fs::remove_file(sandbox.path("work/.claude/.gitignore")).unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(sandbox.path("work/.claude/.gitignore")).status();
+    assert!(pipe.unwrap().success());
+    let ran = sandbox.sh(&[], "ls -d .claude/settings.json/");
+    assert_eq!(ran.stdout, ".claude/settings.json/\n", "{ran:?}");
+    std::fs::remove_file(sandbox.path("work/.claude/.gitignore")).unwrap();
     // In the project itself, .gitignore is COMMAND's to make.
     let ran = sandbox.sh(&["--protect", "settings.json"], "echo x >.gitignore && ls -d settings.json/");
     assert_eq!(ran.stdout, "settings.json/\n", "{ran:?}");
