@@ -52,6 +52,10 @@ impl Engine {
         let foreground = self.terminal.as_ref().is_some_and(crate::terminal::Terminal::is_ours);
         self.foreground = foreground;
         let command = Command::Spawn { env: self.variables(attempt), stdout: None, stderr: None, foreground };
+        if self.recorder.is_none() {
+            // Before the command, which may ask for its state, or give orders, as soon as it runs.
+            self.publish();
+        }
         let sent = self
             .keeper
             .as_ref()

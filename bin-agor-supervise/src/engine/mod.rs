@@ -113,9 +113,8 @@ pub(crate) fn run(config: Config, inherited: crate::sys::signals::Mask) -> Resul
 
 impl Engine {
     /// Leaves the processors to the keeper until it has said what became of the first start: threads and
-    /// databases can wait, the command should not. Only its state is there before it: it may ask for that.
-    fn stand_aside(&mut self) {
-        self.publish();
+    /// databases can wait, the command should not.
+    fn stand_aside(&self) {
         let Some(keeper) = &self.keeper else { return };
         let patience = Timespec { tv_sec: 0, tv_nsec: FIRST_START.subsec_nanos().into() };
         // An interrupted or failed wait is a short one.
