@@ -6,17 +6,22 @@
 //! COMMAND ended. Several sandboxes share one: each holds a shared lock on it, and only who gets the
 //! exclusive lock removes it.
 
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
 
 /// Marks a stand-in, so that one that was left behind (the helper was killed) is known again.
 const MARK: &str = "user.agor.placeholder";
 
 const FILE_MODE: u32 = 0o444;
 const DIRECTORY_MODE: u32 = 0o555;
+/// While it is made.
+const UNFINISHED_FILE: u32 = 0o600;
+const UNFINISHED_DIRECTORY: u32 = 0o700;
 
 /// Names that a directory cannot stand in for, since who looks for a file there fails on one, or complains at
 /// every start: git itself, codex and claude. What the files say changes nothing: that the repository is where
@@ -43,7 +48,7 @@ pub(crate) fn is_seen_by_git(path: &Path) -> bool {
 
 const NOTHING: &[u8] = b"# stands in for a file that does not exist\n";
 
-fn content(name: &std::ffi::OsStr) -> Option<&'static [u8]> {
+fn content(name: &OsStr) -> Option<&'static [u8]> {
     FILES.iter().find(|(known, _)| name == *known).map(|(_, content)| *content)
 }
 
@@ -70,7 +75,7 @@ fn marked(fd: impl rustix::fd::AsFd) -> Option<bool> {
     let mut buffer = [0_u8; 8];
     match rustix::fs::fgetxattr(fd, MARK, &mut buffer) {
         Ok(_) => Some(true),
-        Err(rustix::io::Errno::NODATA) => Some(false),
+        Err(Errno::NODATA) => Some(false),
         Err(_) => None,
     }
 }
@@ -111,36 +116,28 @@ pub(crate) fn hold(path: &Path, directory: bool) -> io::Result<Option<Held>> {
         let parent =
             match rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
                 Ok(parent) => parent,
-                Err(rustix::io::Errno::NOENT) => continue,
+                Err(Errno::NOENT) => continue,
                 Err(error) => {
                     remove_made(&made);
                     return Err(error.into());
                 }
             };
-        let fresh = if directory {
-            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)).map(|()| None)
-        } else {
-            let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::openat(&parent, name, create, Mode::from_raw_mode(0o600)).map(Some)
-        };
-        let fresh = match fresh {
-            Ok(file) => Some(file),
-            Err(rustix::io::Errno::EXIST) => None,
-            Err(rustix::io::Errno::NOENT) => continue,
+        let is_new = match make(&parent, name, directory) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 remove_made(&made);
-                return Err(error.into());
+                return Err(error);
             }
         };
-        let is_new = fresh.is_some();
-        let lock = match finish(&parent, name, fresh, directory) {
+        let lock = match finish(&parent, name, is_new, directory) {
             Ok(lock) => lock,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
             Err(error) => {
                 // A full disk, or no descriptor left: half of one would stay for ever.
                 if is_new {
-                    let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-                    let _ = rustix::fs::unlinkat(&parent, name, flags);
+                    remove(&parent, name, directory);
                 }
                 remove_made(&made);
                 return Err(error);
@@ -161,23 +158,53 @@ pub(crate) fn hold(path: &Path, directory: bool) -> io::Result<Option<Held>> {
     Err(io::Error::other("its name keeps changing"))
 }
 
-/// Opens and locks it; one that was just made gets its content, mark and mode first.
-fn finish(
-    parent: &OwnedFd,
-    name: &std::ffi::OsStr,
-    fresh: Option<Option<OwnedFd>>,
-    directory: bool,
-) -> io::Result<OwnedFd> {
-    let is_new = fresh.is_some();
-    if let Some(Some(file)) = fresh {
-        std::fs::File::from(file).write_all(content(name).unwrap_or_default())?;
+/// Makes it. A file is there with all that it says or not at all: git fails on an empty one, which is what a
+/// launcher that ends in between would leave (a SIGKILL, a full disk, RLIMIT_FSIZE).
+fn make(parent: &OwnedFd, name: &OsStr, directory: bool) -> io::Result<()> {
+    if directory {
+        return Ok(rustix::fs::mkdirat(parent, name, UNFINISHED_DIRECTORY.into())?);
     }
+    let write = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Not every file system has files without a name (open(2), O_TMPFILE), and naming one takes a /proc.
+    if let Ok(file) = rustix::fs::openat(parent, ".", write | OFlags::TMPFILE, UNFINISHED_FILE.into()) {
+        fill(&file, name)?;
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match rustix::fs::linkat(CWD, link, parent, name, AtFlags::SYMLINK_FOLLOW) {
+            Err(Errno::EXIST) => return Err(Errno::EXIST.into()),
+            Err(_) => {}
+            Ok(()) => return Ok(()),
+        }
+    }
+    let create = write | OFlags::CREATE | OFlags::EXCL;
+    let file = rustix::fs::openat(parent, name, create, UNFINISHED_FILE.into())?;
+    fill(&file, name).inspect_err(|_| remove(parent, name, false))
+}
+
+/// Gives a file its content, its mark and its mode.
+fn fill(file: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    let content = content(name).unwrap_or_default();
+    if rustix::io::write(file, content)? < content.len() {
+        return Err(Errno::NOSPC.into());
+    }
+    seal(file, FILE_MODE)
+}
+
+fn seal(fd: &OwnedFd, mode: u32) -> io::Result<()> {
+    let _ = rustix::fs::fsetxattr(fd, MARK, b"1", XattrFlags::empty());
+    Ok(rustix::fs::fchmod(fd, mode.into())?)
+}
+
+fn remove(parent: &OwnedFd, name: &OsStr, directory: bool) {
+    let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    let _ = rustix::fs::unlinkat(parent, name, flags);
+}
+
+/// Opens and locks it; a directory that was just made gets its mark and its mode first.
+fn finish(parent: &OwnedFd, name: &OsStr, is_new: bool, directory: bool) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let lock = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    if is_new {
-        let _ = rustix::fs::fsetxattr(&lock, MARK, b"1", XattrFlags::empty());
-        let mode = if directory { DIRECTORY_MODE } else { FILE_MODE };
-        rustix::fs::fchmod(&lock, Mode::from_raw_mode(mode))?;
+    if is_new && directory {
+        seal(&lock, DIRECTORY_MODE)?;
     }
     rustix::fs::flock(&lock, FlockOperation::LockShared)?;
     Ok(lock)
@@ -192,8 +219,9 @@ fn remove_made(made: &[(OwnedFd, std::ffi::OsString)]) {
 
 /// Another sandbox may be between making and marking it.
 fn settled(lock: &OwnedFd) -> bool {
+    let unfinished = [UNFINISHED_DIRECTORY, UNFINISHED_FILE];
     let half_made =
-        || rustix::fs::fstat(lock).is_ok_and(|stat| matches!(stat.st_mode & 0o7777, 0o700 | 0o600));
+        || rustix::fs::fstat(lock).is_ok_and(|stat| unfinished.contains(&(stat.st_mode & 0o7777)));
     for _ in 0..20 {
         if is_placeholder(lock) {
             return true;
@@ -223,7 +251,7 @@ fn make_parents(dir: &Path) -> io::Result<Vec<(OwnedFd, std::ffi::OsString)>> {
             Ok(()) => {
                 let _ = rustix::fs::setxattr(path, MARK, b"1", XattrFlags::empty());
             }
-            Err(rustix::io::Errno::EXIST) => {}
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -264,8 +292,7 @@ impl Held {
                 .is_ok_and(|(ours, there)| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino));
             // What somebody outside wrote into it is theirs.
             if same && is_placeholder(&self.lock) {
-                let flags = if self.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-                let _ = rustix::fs::unlinkat(&self.parent, &self.name, flags);
+                remove(&self.parent, &self.name, self.directory);
             }
         }
         remove_made(&self.made);

@@ -4,6 +4,7 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use common::{Sandbox, git, gone, has, namespaces, ran, repository, skip};
@@ -95,7 +96,7 @@ fn names_that_do_not_exist_cannot_be_made_and_nothing_is_left() {
     child.wait().unwrap();
     std::thread::sleep(Duration::from_millis(50));
     assert!(sandbox.path("work/.mcp.json").exists(), "still in use");
-    assert!(std::process::Command::new("kill").args(["-9", line.trim()]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-9", line.trim()]).status().unwrap().success());
     assert!(gone(&sandbox.path("work/.mcp.json")) && gone(&sandbox.path("work/.claude")));
 }
 
@@ -132,7 +133,7 @@ fn claude_finds_settings_that_say_nothing_and_git_finds_none() {
         })
         .collect();
     while let Some(mut child) = held.pop() {
-        let mut outside = std::process::Command::new("git");
+        let mut outside = Command::new("git");
         let status =
             outside.arg("-C").arg(sandbox.path("work")).args(["status", "--porcelain"]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&status.stdout), "", "{status:?}");
@@ -160,7 +161,7 @@ fn where_git_could_see_it_a_directory_stands_in() {
     assert_eq!(sandbox.read("work/.claude/.gitignore"), "x\n/settings.local.json\n");
     // A pipe that COMMAND left in its place is in nobody's way.
     std::fs::remove_file(sandbox.path("work/.claude/.gitignore")).unwrap();
-    let pipe = std::process::Command::new("mkfifo").arg(sandbox.path("work/.claude/.gitignore")).status();
+    let pipe = Command::new("mkfifo").arg(sandbox.path("work/.claude/.gitignore")).status();
     assert!(pipe.unwrap().success());
     let ran = sandbox.sh(&[], "ls -d .claude/settings.json/");
     assert_eq!(ran.stdout, ".claude/settings.json/\n", "{ran:?}");
@@ -360,11 +361,10 @@ fn a_project_in_shared_memory_is_one() {
 }
 
 /// What can be had only without root's rights, in a user of this test's own where root runs it.
-fn as_plain_user(sandbox: &Sandbox, command: &mut std::process::Command) {
+fn as_plain_user(sandbox: &Sandbox, command: &mut Command) {
     use std::os::unix::process::CommandExt as _;
     if rustix::process::geteuid().is_root() {
-        let chown =
-            std::process::Command::new("chown").arg("-R").arg("64897:64897").arg(sandbox.path("")).status();
+        let chown = Command::new("chown").arg("-R").arg("64897:64897").arg(sandbox.path("")).status();
         assert!(chown.unwrap().success());
         command.uid(64897).gid(64897);
     }
@@ -408,7 +408,7 @@ fn a_helper_that_cannot_watch_looks() {
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\nlibc = ctypes.CDLL(None)\n\
         while libc.inotify_init1(0) >= 0: pass\nprint('taken', flush=True)\nos.read(0, 1)";
     let mut taker = {
-        let mut command = std::process::Command::new("/usr/bin/python3");
+        let mut command = Command::new("/usr/bin/python3");
         as_plain_user(&sandbox, command.args(["-c", taker]));
         let pipes = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         pipes.spawn().unwrap()
@@ -449,7 +449,7 @@ fn terminals_of_others_are_out_of_reach() {
     }
     let sandbox = Sandbox::new();
     // Another terminal of this user, kept open outside.
-    let mut other = std::process::Command::new("/usr/bin/python3")
+    let mut other = Command::new("/usr/bin/python3")
         .args(["-c", "import os, pty\nm, s = pty.openpty()\nprint(os.ttyname(s), flush=True)\nos.read(0, 1)"])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -463,7 +463,7 @@ fn terminals_of_others_are_out_of_reach() {
     // Its own works, by name too.
     let program = env!("CARGO_BIN_EXE_agor-sandbox");
     let inside = format!("{program} -- sh -c 'test -t 0 && echo own >$(tty) && echo done'");
-    let mut command = std::process::Command::new("script");
+    let mut command = Command::new("script");
     command
         .args(["-qec", &inside, "/dev/null"])
         .env("HOME", sandbox.path("home"))
@@ -553,4 +553,25 @@ fn repositories_below_the_project_are_protected_too() {
         assert_eq!(ran.code, 0, "{dir}: {ran:?}");
         assert!(gone(&sandbox.path(format!("work/{dir}/.git/commondir"))));
     }
+}
+
+/// git fails on an empty commondir, claude on empty settings: no start that is killed where they would be filled
+/// leaves one.
+#[test]
+fn a_start_that_may_write_nothing_leaves_no_half_of_a_file() {
+    if !namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    repository(&sandbox, "work");
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "ulimit -f 0; exec \"$0\" -- true", env!("CARGO_BIN_EXE_agor-sandbox")])
+        .envs(sandbox.command().get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(sandbox.path("work"));
+    let killed = ran(&mut command);
+    assert_ne!(killed.code, 0, "{killed:?}");
+    let empty = ran(Command::new("find").arg(sandbox.path("work")).args(["-type", "f", "-empty"]));
+    assert_eq!((empty.code, empty.stdout.as_str()), (0, ""), "{empty:?}");
+    git(&sandbox, "work", &["status"]);
 }
