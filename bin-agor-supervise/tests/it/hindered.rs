@@ -182,6 +182,8 @@ fn a_runtime_directory_that_was_removed_is_made_again() {
     let mut command = world.command(&args);
     let mut supervisor = world.spawn(command.arg("echo $NOTIFY_SOCKET; exec sleep 1000"));
     let socket = supervisor.line();
+    // Whatever it makes is there by then.
+    world.pid("r", 1);
     std::fs::remove_dir_all(world.path("data/run")).unwrap();
     kill(world.pid("r", 1), Signal::KILL);
     assert_eq!(supervisor.line(), socket);
@@ -200,6 +202,7 @@ fn a_name_stays_taken_while_its_runtime_directory_is_gone() {
     let world = World::new();
     let mut supervisor = world.start(&["--name", "r", "--", "sh", "-c", "echo up; exec sleep 1000"]);
     assert_eq!(supervisor.line(), "up");
+    world.pid("r", 1);
     std::fs::remove_dir_all(world.path("data/run")).unwrap();
     until("the database knows it", || world.run(&["status", "r"]).status.success());
     let is_refused = || {
