@@ -557,8 +557,9 @@ fn raw_mode_is_a_private_instance_line_by_line() {
 fn a_directory_that_is_not_there_is_named() {
     let server = Server::plain(&["--allow-exec"], &["cat"]);
     let mut client = server.client();
-    let id = client.send("session_start", "x", &json!({ "command": ["true"], "cwd": "/nonexistent" }));
+    let missing = server.place.path("missing");
+    let id = client.send("session_start", "x", &json!({ "command": ["true"], "cwd": missing }));
     let answer = client.answer(&json!(id));
     assert_eq!(answer["code"], "failed");
-    assert!(answer["message"].as_str().unwrap().contains("/nonexistent"), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains(missing.to_str().unwrap()), "{answer}");
 }
