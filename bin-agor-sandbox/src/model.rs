@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::mounts::Change;
+use crate::mounts::{Change, Mount};
 use crate::observe::Want;
 use crate::plan::Plan;
 use crate::profile::{NetMode, UnixMode};
@@ -50,12 +50,19 @@ impl<'a> Model<'a> {
         })
     }
 
+    /// What is hidden with it: only by that name the user's own word lifts it.
+    pub(crate) fn covered(&self, path: &Path) -> Option<&Path> {
+        let hides =
+            |mount: &&Mount| matches!(mount.change, Change::Hidden { .. }) && path.starts_with(&mount.path);
+        self.plan.mounts.iter().find(hides).map(|mount| mount.path.as_path())
+    }
+
     pub(crate) fn protected(&self, path: &Path) -> bool {
         self.changed(path, |change| matches!(change, Change::ReadOnly | Change::Absent { .. }))
     }
 
     /// Whether a name cannot be changed because of what is protected or hidden at it or below it.
-    fn pinned(&self, path: &Path) -> bool {
+    pub(crate) fn pinned(&self, path: &Path) -> bool {
         self.plan.mounts.iter().any(|mount| mount.path.starts_with(path))
     }
 
@@ -66,14 +73,19 @@ impl<'a> Model<'a> {
         match want {
             Want::Read(path) => {
                 let refused = !self.granted(path, Rights::RO) || self.hidden(path);
+                let named = self.covered(path).unwrap_or(path);
                 (refused && may(path, rustix::fs::Access::READ_OK))
-                    .then(|| refusal(&format!("read {}", shown(path)), format!("--ro {}", shown(path))))?
+                    .then(|| refusal(&format!("read {}", shown(path)), format!("--ro {}", shown(named))))?
             }
             Want::Write(path) => self.refuses_write(path, "write", path),
-            Want::Change(path) if !self.protected(path) && self.pinned(path) => refusal(
-                &format!("change {}", shown(path)),
-                "it holds protected paths, see --no-protect".into(),
-            ),
+            Want::Change(path)
+                if !self.protected(path) && self.covered(path).is_none() && self.pinned(path) =>
+            {
+                refusal(
+                    &format!("change {}", shown(path)),
+                    "it holds protected paths, see --no-protect".into(),
+                )
+            }
             Want::Change(path) => {
                 let dir = path.parent().unwrap_or(path);
                 self.refuses_write(path, "change", dir)
@@ -90,6 +102,10 @@ impl<'a> Model<'a> {
                 (refused && may(path, rustix::fs::Access::WRITE_OK)).then(|| {
                     refusal(&format!("connect to {}", shown(path)), format!("--unix {}", shown(path)))
                 })?
+            }
+            Want::Udp => {
+                let refused = self.plan.policy.net.mode != NetMode::All;
+                refused.then(|| refusal("use UDP", "--net all".into()))?
             }
             Want::Tcp(port) => {
                 let net = &self.plan.policy.net;
@@ -121,14 +137,16 @@ impl<'a> Model<'a> {
             let option = format!("--rw {} lifts its protection", path.display());
             return Some(Refusal { what, option });
         }
-        if self.granted(target, Rights::RW) || !may(target, rustix::fs::Access::WRITE_OK) {
+        let granted = self.granted(target, Rights::RW) && !self.hidden(path);
+        if granted || !may(target, rustix::fs::Access::WRITE_OK) {
             return None;
         }
+        let target = self.covered(path).unwrap_or(target);
         Some(Refusal { what, option: format!("--rw {}", target.display()) })
     }
 }
 
-/// Whether file permissions would allow it.
+/// Whether file permissions would allow it, with the capabilities that are effective.
 fn may(path: &Path, access: rustix::fs::Access) -> bool {
-    rustix::fs::access(path, access).is_ok()
+    rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS).is_ok()
 }

@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::net::SocketType;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd};
+
 use crate::seccomp::{Rule, Test, Verdict};
 use crate::sys::notify::{self, Call};
 
@@ -24,6 +27,8 @@ pub(crate) enum Want {
     Tcp(u16),
     /// Bind a TCP port.
     Bind(u16),
+    /// Connect or bind a socket that carries datagrams.
+    Udp,
 }
 
 /// Where a path is: the argument with the directory's descriptor, if there is one, and the one with the path.
@@ -179,6 +184,7 @@ fn find(call: &Call, how: How) -> Option<Vec<Want>> {
         How::Execute(at, _) => vec![Want::Execute(canonical(&full(at)?))],
         How::Connect => match address(call.pid, call.args[1], call.args[2])? {
             Address::Unix(path) => vec![Want::Unix(canonical(&path))],
+            Address::Port(_) if carries_datagrams(call) => vec![Want::Udp],
             Address::Port(port) => vec![Want::Tcp(port)],
         },
         How::Bind => match address(call.pid, call.args[1], call.args[2])? {
@@ -186,6 +192,7 @@ fn find(call: &Call, how: How) -> Option<Vec<Want>> {
                 let name = itself(&path);
                 if there(&name) { Vec::new() } else { vec![Want::Change(name)] }
             }
+            Address::Port(_) if carries_datagrams(call) => vec![Want::Udp],
             Address::Port(port) => vec![Want::Bind(port)],
         },
         How::SendTo => sent(call.pid, call.args[4], call.args[5])?,
@@ -196,6 +203,19 @@ fn find(call: &Call, how: How) -> Option<Vec<Want>> {
             (0..count).filter_map(|number| message(call.pid, at(number))).flatten().collect()
         }
     })
+}
+
+/// Whether the socket in the first argument does; one that cannot be looked at counts as TCP.
+fn carries_datagrams(call: &Call) -> bool {
+    let look = || {
+        // The call's number is a thread's, and a pidfd takes the process's.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", call.pid)).ok()?;
+        let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()?;
+        let pidfd = rustix::process::pidfd_open(Pid::from_raw(process)?, PidfdFlags::empty()).ok()?;
+        let socket = pidfd_getfd(pidfd, call.args[0] as i32, PidfdGetfdFlags::empty()).ok()?;
+        rustix::net::sockopt::socket_type(socket).ok()
+    };
+    look() == Some(SocketType::DGRAM)
 }
 
 /// So many messages of one call are looked at.

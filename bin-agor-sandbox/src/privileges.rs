@@ -27,6 +27,20 @@ pub(crate) fn drop_all() -> Dropped {
     Dropped { capabilities, bounding, no_new_privs }
 }
 
+/// Does something without what lets root pass by file permissions, as COMMAND will have to.
+pub(crate) fn with_file_permissions(act: impl FnOnce()) {
+    let passing = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    let had = capabilities(None).ok().filter(|sets| sets.effective.intersects(passing));
+    let put = |sets| _ = set_capabilities(None, sets);
+    if let Some(sets) = had {
+        put(CapabilitySets { effective: sets.effective - passing, ..sets });
+    }
+    act();
+    if let Some(sets) = had {
+        put(sets);
+    }
+}
+
 fn drop_capabilities() -> rustix::io::Result<bool> {
     let now = capabilities(None)?;
     let mut bounding = false;

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::audit::Records;
 use crate::error::Error;
 use crate::observe::{self, Want};
+use crate::privileges;
 use crate::sys::notify;
 use crate::sys::process;
 
@@ -46,7 +47,7 @@ pub(crate) fn run(
     drop(ours);
     notify::wake_synchronously(&listener);
     let pidfd = process::pidfd(child).map_err(failed)?;
-    answer_until(&listener, Some(&pidfd), &mut ask, records);
+    privileges::with_file_permissions(|| answer_until(&listener, Some(&pidfd), &mut ask, records));
     let exit = process::wait_for(child).map_err(failed)?;
     // Processes that COMMAND leaves behind still wait for answers: without any, their calls would fail.
     if !is_over(&listener) {

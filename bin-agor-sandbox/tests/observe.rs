@@ -183,3 +183,84 @@ fn what_cannot_be_moved_or_seen_is_said() {
     let ran = sandbox.sh(&["--explain-denials", "--net", "none"], "true");
     assert!(ran.stderr.contains("not seen: sockets"), "{ran:?}");
 }
+
+#[test]
+fn what_is_done_to_hidden_files_is_said_with_the_option_that_helps() {
+    if !common::namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    common::repository(&sandbox, "work");
+    sandbox.file("work/.env", "A=1");
+    sandbox.file("work/.env.d/x", "A=1");
+    let work = sandbox.path("work").canonicalize().unwrap();
+    let work = work.display();
+    let ran = sandbox.sh(&["--explain-denials"], "echo >>.env; rm .env; cat .env.d/x");
+    for line in [
+        format!("denied: write {work}/.env: --rw {work}/.env"),
+        format!("denied: change {work}/.env: --rw {work}/.env"),
+    ] {
+        assert!(ran.stderr.contains(&line), "{line}\n{ran:?}");
+    }
+    let ran = sandbox.sh(&["--explain-denials"], "cat .env.d");
+    assert!(ran.stderr.contains(&format!("read {work}/.env.d: --ro {work}/.env.d")), "{ran:?}");
+    let script = "echo >>.env; rm .env; mv .git g; mv g .git";
+    let ran = sandbox.run(["learn", "--", "sh", "-c", script]);
+    assert!(ran.stderr.contains(".env is hidden, was written to"), "{ran:?}");
+    assert!(ran.stderr.contains(".git holds protected paths, was changed"), "{ran:?}");
+    assert!(!ran.stdout.contains("read_write_paths"), "{ran:?}");
+    sandbox.file("work/.env", "A=1");
+    let ran = sandbox.sh(&["--rw", ".env"], "echo >>.env; rm .env");
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn what_file_permissions_refuse_is_no_denial_for_root_either() {
+    if !rustix::process::geteuid().is_root() {
+        return common::skip("not root");
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    sandbox.file("out/theirs/f", "x");
+    for name in ["out/theirs/f", "out/theirs"] {
+        std::fs::set_permissions(sandbox.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::chown(sandbox.path(name), Some(65534), None).unwrap();
+    }
+    let script = "echo >../out/theirs/new; echo >>../out/theirs/f";
+    let ran = sandbox.sh(&["--explain-denials"], script);
+    assert!(ran.stderr.contains("nothing was denied"), "{ran:?}");
+    let profile = sandbox.path("learned.toml");
+    let ran = sandbox.run(["learn", "--output", profile.to_str().unwrap(), "--", "sh", "-c", script]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert!(!std::fs::read_to_string(profile).unwrap().contains("paths"));
+}
+
+#[test]
+fn datagrams_are_not_learned_as_tcp() {
+    if !common::has("/usr/bin/python3") {
+        return common::skip("no python3");
+    }
+    let sandbox = Sandbox::new();
+    let script = "import socket, threading\n\
+        def look():\n \
+         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.connect(('127.0.0.1', 53))\n \
+         socket.socket().connect_ex(('127.0.0.1', 9))\n\
+        t = threading.Thread(target=look); t.start(); t.join()";
+    let ran = sandbox.run(["learn", "--net", "none", "--", "/usr/bin/python3", "-c", script]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("connect_tcp = [9]") && !ran.stdout.contains("bind_tcp"), "{ran:?}");
+    assert!(ran.stderr.contains("UDP was used and is not in the profile"), "{ran:?}");
+}
+
+#[test]
+fn what_is_made_and_run_is_learned_as_a_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.file("out/x", "x");
+    let script = "cp /bin/echo ../out/e && ../out/e made && rm ../out/e";
+    let profile = sandbox.path("learned.toml");
+    let profile = profile.to_str().unwrap();
+    let ran = sandbox.run(["learn", "--output", profile, "--", "sh", "-c", script]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = sandbox.sh(&["--config", profile, "--profile", "sh-learned", "--require"], script);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "made\n"), "{ran:?}");
+}

@@ -3,7 +3,9 @@
 //! (capabilities, environment, the seccomp list) holds.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use agor_common::output::{self, Out};
 use agor_common::{Exit, text};
@@ -68,9 +70,14 @@ struct Learned {
     unix: BTreeSet<PathBuf>,
     tcp: BTreeSet<u16>,
     bind: BTreeSet<u16>,
+    udp: bool,
     hidden: BTreeSet<PathBuf>,
     protected: BTreeSet<PathBuf>,
+    covered: BTreeSet<PathBuf>,
+    pinned: BTreeSet<PathBuf>,
     secrets: BTreeSet<PathBuf>,
+    /// When COMMAND was started.
+    started: Option<SystemTime>,
 }
 
 /// Runs COMMAND and writes the profile.
@@ -86,7 +93,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Error> {
         .flat_map(|home| SECRETS.map(|secret| home.join(secret)))
         .map(|path| std::fs::canonicalize(&path).unwrap_or(path))
         .collect();
-    let mut learned = Learned::default();
+    // The kernel's clock for files may be a tick behind.
+    let started = SystemTime::now().checked_sub(Duration::from_millis(10));
+    let mut learned = Learned { started, ..Learned::default() };
     let to_stdout = args.last(Opt::Output).is_none();
     let exit = supervise::run(
         |socket| {
@@ -143,15 +152,19 @@ impl Learned {
         match want {
             Want::Read(path) if model.hidden(&path) => self.hidden.insert(path),
             Want::Read(path) => self.read.insert(path),
-            Want::Write(path) if model.protected(&path) => self.protected.insert(path),
+            Want::Write(path) | Want::Change(path) if model.protected(&path) => self.protected.insert(path),
+            Want::Write(path) | Want::Change(path) if model.covered(&path).is_some() => {
+                self.covered.insert(path)
+            }
             Want::Write(path) => self.write.insert(path),
-            Want::Change(path) if model.protected(&path) => self.protected.insert(path),
+            Want::Change(path) if model.pinned(&path) => self.pinned.insert(path),
             // Making and removing names is a right on the directory.
             Want::Change(path) => self.write.insert(path.parent().map_or(path.clone(), Path::to_path_buf)),
             Want::Execute(path) => self.execute.insert(path),
             Want::Unix(path) => self.unix.insert(path),
             Want::Tcp(port) => self.tcp.insert(port),
             Want::Bind(port) => self.bind.insert(port),
+            Want::Udp => std::mem::replace(&mut self.udp, true),
         };
         false
     }
@@ -173,13 +186,21 @@ impl Learned {
         for path in &self.protected {
             leave_out(path, "is protected, was written to and is not in the profile: --rw lifts it");
         }
+        for path in &self.covered {
+            leave_out(path, "is hidden, was written to and is not in the profile: --rw lifts it");
+        }
+        for path in &self.pinned {
+            leave_out(path, "holds protected paths, was changed and is not in the profile: see --no-protect");
+        }
         for path in &self.hidden {
             leave_out(path, "is hidden, was read and is not in the profile: --ro lifts it");
         }
         let mut strings = |paths: Vec<PathBuf>, below: &[&Vec<String>]| {
             let mut out: Vec<String> = Vec::new();
             for path in paths {
-                if below.iter().any(|list| list.iter().any(|known| path.starts_with(known))) {
+                // A rule is bound to what is there: of no use for what has been removed.
+                if below.iter().any(|list| list.iter().any(|known| path.starts_with(known))) || !path.exists()
+                {
                     continue;
                 }
                 let secret = secrets.iter().any(|secret| secret.starts_with(&path) && secret.exists());
@@ -193,13 +214,31 @@ impl Learned {
             }
             out
         };
-        let write = strings(gathered(&self.write, wide), &[]);
-        let execute = strings(gathered(&self.execute, wide), &[]);
-        let read = strings(gathered(&self.read, wide), &[&write, &execute]);
+        let mut write = strings(gathered(&self.write, wide), &[]);
+        let made = |path: &Path| {
+            let Ok(meta) = std::fs::symlink_metadata(path) else { return true };
+            let changed = Duration::new(meta.ctime().unsigned_abs(), meta.ctime_nsec().unsigned_abs() as u32);
+            self.started.is_some_and(|started| SystemTime::UNIX_EPOCH + changed >= started)
+        };
+        // What COMMAND made and then ran is another file in the next run: its directory is what can be granted.
+        let mut write_execute = Vec::new();
+        write.retain(|dir| {
+            let runs = self.execute.iter().any(|path| path.starts_with(dir) && made(path));
+            if runs {
+                write_execute.push(dir.clone());
+            }
+            !runs
+        });
+        let execute = strings(gathered(&self.execute, wide), &[&write_execute]);
+        let read = strings(gathered(&self.read, wide), &[&write, &write_execute, &execute]);
         let unix = strings(self.unix.iter().cloned().collect(), &[]);
+        if self.udp {
+            left_out.push("UDP was used and is not in the profile: only --net all allows it".to_owned());
+        }
         let profile = Profile {
             extends: Some(plan.policy.profile.clone()),
             read_write_paths: write,
+            read_write_execute_paths: write_execute,
             read_execute_paths: execute,
             read_only_paths: read,
             unix_paths: unix,
@@ -227,6 +266,7 @@ fn to_toml(profile: &Profile) -> String {
     }
     for (key, list) in [
         ("read_write_paths", &profile.read_write_paths),
+        ("read_write_execute_paths", &profile.read_write_execute_paths),
         ("read_execute_paths", &profile.read_execute_paths),
         ("read_only_paths", &profile.read_only_paths),
         ("unix_paths", &profile.unix_paths),
