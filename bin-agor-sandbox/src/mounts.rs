@@ -88,6 +88,7 @@ struct Planner<'a> {
     findings: Vec<String>,
     files: Vec<usize>,
     followed: Option<(PathBuf, PathBuf)>,
+    blind: bool,
 }
 
 /// What came of a look at the host.
@@ -98,6 +99,8 @@ pub(crate) struct Planned {
     pub(crate) findings: Vec<String>,
     /// Grants that were seen to be no directories.
     pub(crate) files: Vec<usize>,
+    /// Whether other programs' sockets should have been hidden and nobody knows where they are.
+    pub(crate) blind: bool,
 }
 
 /// What is to be mounted for `plan`.
@@ -112,6 +115,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
         findings: Vec::new(),
         files: Vec::new(),
         followed: None,
+        blind: false,
     };
     planner.narrowed();
     if plan.policy.protect {
@@ -144,7 +148,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
     planner.pin();
     let mut mounts = planner.mounts;
     mounts.sort_by_key(|mount| (mount.path.components().count(), mount.change == Change::ReadOnly));
-    Planned { mounts, findings: planner.findings, files: planner.files }
+    Planned { mounts, findings: planner.findings, files: planner.files, blind: planner.blind }
 }
 
 /// Whether Landlock itself keeps COMMAND from other programs' sockets, so that nothing has to be hidden.
@@ -462,7 +466,9 @@ impl Planner<'_> {
             })
             .map(|grant| grant.path.clone())
             .collect();
-        for path in sockets::reachable() {
+        let reachable = sockets::reachable();
+        self.blind = reachable.is_none();
+        for path in reachable.unwrap_or_default() {
             let kept = allowed.iter().any(|known| real(known).is_ok_and(|known| known == path));
             if kept || path.starts_with(run) || self.owned(&own, &path) {
                 continue;

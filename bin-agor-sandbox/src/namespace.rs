@@ -38,6 +38,8 @@ pub(crate) fn is_stash(dir: &Path) -> bool {
     dir.join(STASH).is_dir()
 }
 
+const BLIND: &str = "sockets of other programs outside of /run, since /proc/net/unix cannot be read";
+
 fn describe(plan: &Plan) -> String {
     let count =
         |wanted: fn(&Change) -> bool| plan.mounts.iter().filter(|mount| wanted(&mount.change)).count();
@@ -49,8 +51,8 @@ fn describe(plan: &Plan) -> String {
 /// Enters the namespace and makes the changes. Whether other programs' sockets are out of reach.
 pub(crate) fn apply(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
     if plan.mounts.is_empty() {
-        status.add("mounts", State::Off, Some("nothing to protect or to hide".into()));
-        return Ok(plan.policy.unix.mode == UnixMode::Listed);
+        nothing(plan, status);
+        return Ok(plan.policy.unix.mode == UnixMode::Listed && !plan.blind);
     }
     apply_all(plan, status)
 }
@@ -90,7 +92,8 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
              fs.inotify.max_user_watches)"
         ));
     }
-    let mut sockets = listed;
+    let mut sockets = listed && !plan.blind;
+    problems.extend(plan.blind.then(|| BLIND.to_owned()));
     for mount in &plan.mounts {
         if let Err(error) = change(mount, stash.as_ref()) {
             if mount.vital {
@@ -112,7 +115,7 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
     if problems.is_empty() {
         enforced(plan, status);
     } else {
-        status.add("mounts", State::Degraded, Some(format!("not kept: {}", problems.join(", "))));
+        degraded(status, &problems.join(", "));
     }
     Ok(sockets)
 }
@@ -121,10 +124,14 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
 pub(crate) fn predict(plan: &Plan, status: &mut Status) -> bool {
     let listed = plan.policy.unix.mode == UnixMode::Listed;
     if plan.mounts.is_empty() {
-        status.add("mounts", State::Off, Some("nothing to protect or to hide".into()));
-        return listed;
+        nothing(plan, status);
+        return listed && !plan.blind;
     }
     match probe() {
+        Ok(_) if plan.blind => {
+            degraded(status, BLIND);
+            false
+        }
         Ok(_) => {
             enforced(plan, status);
             listed
@@ -160,6 +167,18 @@ fn enforced(plan: &Plan, status: &mut Status) {
         layer
             .limits
             .push("sockets made by other programs after the start, outside of /run, or bound by a relative path, can be connected to");
+    }
+}
+
+fn degraded(status: &mut Status, what: &str) {
+    status.add("mounts", State::Degraded, Some(format!("not kept: {what}")));
+}
+
+fn nothing(plan: &Plan, status: &mut Status) {
+    if plan.blind {
+        degraded(status, BLIND);
+    } else {
+        status.add("mounts", State::Off, Some("nothing to protect or to hide".into()));
     }
 }
 
@@ -356,7 +375,7 @@ fn granted_sockets(plan: &Plan) -> Vec<PathBuf> {
         UnixMode::None => Vec::new(),
         UnixMode::Listed => plan.policy.unix.paths.iter().filter_map(|path| real(path).ok()).collect(),
         UnixMode::All => {
-            let mut sockets = sockets::reachable();
+            let mut sockets = sockets::reachable().unwrap_or_default();
             // Where programs make theirs, now or later.
             sockets.push("/run".into());
             sockets

@@ -29,6 +29,8 @@ pub struct Plan {
     pub files: Vec<usize>,
     /// What the private mount namespace changes, in order.
     pub mounts: Vec<Mount>,
+    /// Whether other programs' sockets should be hidden among them and nobody knows where they are.
+    pub blind: bool,
     /// What the kernel says about Landlock.
     pub landlock: Support,
     /// What deserves a look.
@@ -81,11 +83,12 @@ impl Plan {
         }
         let landlock = landlock::support();
         let (grants, mounts, files) = (merged.grants, Vec::new(), Vec::new());
-        let mut plan = Plan { policy, grants, files, mounts, landlock, findings };
+        let mut plan = Plan { policy, grants, files, mounts, blind: false, landlock, findings };
         plan.look(host);
         let planned = mounts::plan(&plan, host);
         plan.mounts = planned.mounts;
         plan.files = planned.files;
+        plan.blind = planned.blind;
         plan.findings.extend(planned.findings);
         Ok(plan)
     }

@@ -10,8 +10,9 @@ use crate::sys::path::real;
 
 /// Every bound pathname socket of this network namespace that this user could connect to (proc_net(5):
 /// `/proc/net/unix`). The kernel follows links on connect, so the paths are without any.
-pub(crate) fn reachable() -> Vec<PathBuf> {
-    let Ok(table) = std::fs::read("/proc/net/unix") else { return Vec::new() };
+/// Nothing where the kernel does not say: there is no `/proc`, or one without it.
+pub(crate) fn reachable() -> Option<Vec<PathBuf>> {
+    let table = std::fs::read("/proc/net/unix").ok()?;
     let mut named: BTreeSet<PathBuf> = BTreeSet::new();
     let mut left: BTreeSet<&Path> = BTreeSet::new();
     for path in parse(&table) {
@@ -34,7 +35,7 @@ pub(crate) fn reachable() -> Vec<PathBuf> {
             paths.insert(real);
         }
     }
-    paths.into_iter().collect()
+    Some(paths.into_iter().collect())
 }
 
 /// The eighth column, where it is an absolute path; it may hold blanks.
@@ -68,7 +69,7 @@ mod tests {
         let dir = dir.path().canonicalize().unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(dir.join("s.new")).unwrap();
         std::fs::rename(dir.join("s.new"), dir.join("s")).unwrap();
-        assert!(reachable().contains(&dir.join("s")));
+        assert!(reachable().unwrap().contains(&dir.join("s")));
     }
 
     #[test]
@@ -76,6 +77,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().canonicalize().unwrap().join("s");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(reachable().contains(&path));
+        assert!(reachable().unwrap().contains(&path));
     }
 }

@@ -225,3 +225,28 @@ fn every_abi_is_used_in_full_and_what_it_lacks_is_said() {
         }
     }
 }
+
+#[test]
+fn sockets_that_nobody_names_are_not_said_to_be_hidden() {
+    if !common::namespaces() {
+        return;
+    }
+    if common::landlock_abi() >= 9 {
+        return common::skip("Landlock knows of sockets here");
+    }
+    let sandbox = Sandbox::new();
+    let without = |options: &str| {
+        let program = env!("CARGO_BIN_EXE_agor-sandbox");
+        let script = format!("mount -t tmpfs none /proc && exec {program} {options} -- true");
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-Urm", "sh", "-c", &script]).env("HOME", sandbox.path("home"));
+        ran(command.env("AGOR_DATA_DIR", sandbox.path("data")).current_dir(sandbox.path("work")))
+    };
+    let ran = without("");
+    if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
+        return common::skip("no namespace to be without /proc in");
+    }
+    assert!(ran.code == 0 && ran.stderr.contains("/proc/net/unix cannot be read"), "{ran:?}");
+    assert_eq!(without("--require").code, 125);
+    assert_eq!(without("--require --unix-all").code, 0);
+}
