@@ -241,8 +241,8 @@ fn ruleset(
 }
 
 /// Puts the layer up for the whole rest of this process's life. Needs no_new_privs.
-/// Returns the paths that were to be granted and do not exist.
-pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
+/// Returns the options whose paths do not exist.
+pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<String>, Error> {
     let abi = known(abi);
     let policy = &plan.policy;
     let mut handled = AccessFs::from_all(abi);
@@ -267,14 +267,15 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
             |source| Error::Path { option: grant.rights.option().into(), path: grant.path.clone(), source };
         let fd = match open_path(&grant.path) {
             Ok(fd) => fd,
-            Err(error) if grant.origin == Origin::Flag => match error.raw_os_error() {
+            Err(_) if grant.origin != Origin::Flag && !policy.named.contains(&grant.path) => continue,
+            Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => {
-                    missing.push(grant.clone());
+                    missing.push(format!("{} {}", grant.rights.option(), grant.path.display()));
                     continue;
                 }
-                _ => return Err(refused(error)),
+                _ if grant.origin == Origin::Flag => return Err(refused(error)),
+                _ => continue,
             },
-            Err(_) => continue,
         };
         let mut access = access(grant, abi) & handled;
         if base::is_device(grant) || plan.files.binary_search(&number).is_ok() {
@@ -287,11 +288,17 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<Grant>, Error> {
             let _ = fd.into_raw_fd();
         }
     }
-    if handled.contains(AccessFs::ResolveUnix) {
-        for path in &policy.unix.paths {
-            let Ok(fd) = open_path(path) else { continue };
-            kernel::landlock_allow(&rules, &fd, AccessFs::ResolveUnix as u64)
-                .map_err(|error| Error::apply(WHAT, error))?;
+    for path in policy.unix.paths.iter().filter(|_| policy.unix.mode == UnixMode::Listed) {
+        match open_path(path) {
+            Ok(fd) if handled.contains(AccessFs::ResolveUnix) => {
+                kernel::landlock_allow(&rules, &fd, AccessFs::ResolveUnix as u64)
+                    .map_err(|error| Error::apply(WHAT, error))?;
+            }
+            Ok(_) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                missing.push(format!("--unix {}", path.display()));
+            }
+            Err(_) => {}
         }
     }
     // ABI 7: the denials of COMMAND go to the audit log, not only those of this program.

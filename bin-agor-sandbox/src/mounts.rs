@@ -120,6 +120,12 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
     planner.narrowed();
     if plan.policy.protect {
         for (path, origin) in &plan.policy.protected {
+            if *origin == Origin::Flag && planner.lifted(path) {
+                let path = path.display();
+                planner
+                    .findings
+                    .push(format!("--protect {path} has no effect: the same path is granted for writing"));
+            }
             planner.protect(path, &origin.to_string());
         }
         if let Some(config) = &plan.policy.config {

@@ -103,6 +103,8 @@ pub struct Policy {
     pub config: Option<PathBuf>,
     /// Grants, those of the command line last. The plan takes them over and merges them.
     pub grants: Vec<Grant>,
+    /// Those of [`Policy::grants`] that the configuration names itself.
+    pub named: Vec<PathBuf>,
     /// Whether anything is protected.
     pub protect: bool,
     /// Never writable; [`Origin::Flag`] and profiles, the built-in ones are found in the plan.
@@ -184,6 +186,25 @@ impl Policy {
 
     fn from_profile(resolved: &Resolved, host: &Host) -> Result<Policy, Error> {
         let profile = &resolved.profile;
+        let refused = |why: String| Error::Profile { name: resolved.name.clone(), why };
+        let named = |path: &String| {
+            if path.is_empty() {
+                return Err(refused("one of its paths is empty".into()));
+            }
+            if host.expand(Path::new(path)).is_relative() {
+                let why = format!("{path}: the working directory is gone, to which it is relative");
+                return Err(refused(why));
+            }
+            Ok(())
+        };
+        for path in
+            [&profile.protected_paths, &profile.hidden_paths, &profile.unix_paths].into_iter().flatten()
+        {
+            named(path)?;
+        }
+        if let Some(name) = profile.env.keys().find(|name| name.is_empty() || name.contains('=')) {
+            return Err(refused(format!("env: {name:?} is not a variable's name")));
+        }
         let origin = Origin::Profile(resolved.name.clone());
         let mut grants = Vec::new();
         for (paths, rights) in [
@@ -193,6 +214,7 @@ impl Policy {
             (&profile.read_write_execute_paths, Rights::RWX),
         ] {
             for path in paths {
+                named(path)?;
                 let is_home = AGENT_HOMES.contains(&path.as_str());
                 let origin = if is_home { Origin::BuiltIn(AGENT_HOME) } else { origin.clone() };
                 grants.push(Grant { path: host.expand(&host.agent_path(path)), rights, origin });
@@ -211,10 +233,8 @@ impl Policy {
         };
         let mut limits = Vec::new();
         for (name, value) in &profile.rlimits {
-            limits.push(Limit::parse(name, value).map_err(|why| Error::Profile {
-                name: resolved.name.clone(),
-                why: format!("rlimits.{name} = {value:?}: {why}"),
-            })?);
+            let limit = Limit::parse(name, value);
+            limits.push(limit.map_err(|why| refused(format!("rlimits.{name} = {value:?}: {why}")))?);
         }
         let os = |list: &[String]| list.iter().map(OsString::from).collect::<Vec<_>>();
         let mut drop = os(&profile.env_drop);
@@ -226,6 +246,7 @@ impl Policy {
             base: resolved.base,
             config: None,
             grants,
+            named: resolved.own.iter().map(|path| host.expand(&host.agent_path(path))).collect(),
             protect: true,
             protected: expand(&profile.protected_paths),
             hidden: expand(&profile.hidden_paths),
@@ -254,12 +275,22 @@ impl Policy {
         let mut ports_named = false;
         for (opt, value) in &args.options {
             let value = value.as_os_str();
-            let path = || host.expand(Path::new(value));
-            let mut grant = |option: &'static str, rights| {
+            let path = |option| -> Result<PathBuf, Error> {
                 if value.is_empty() {
                     return Err(usage(option, value, "a path is needed"));
                 }
-                self.grants.push(Grant { path: path(), rights, origin: Origin::Flag });
+                let path = host.expand(Path::new(value));
+                if path.is_relative() {
+                    return Err(usage(
+                        option,
+                        value,
+                        "the working directory is gone, to which it is relative",
+                    ));
+                }
+                Ok(path)
+            };
+            let mut grant = |option: &'static str, rights| -> Result<(), Error> {
+                self.grants.push(Grant { path: path(option)?, rights, origin: Origin::Flag });
                 Ok(())
             };
             match opt {
@@ -283,13 +314,16 @@ impl Policy {
                     ports("--bind-tcp", value, &mut self.net.bind)?;
                     ports_named = true;
                 }
-                Opt::Unix => self.unix.paths.push(path()),
+                Opt::Unix => self.unix.paths.push(path("--unix")?),
                 Opt::UnixAll => self.unix.mode = UnixMode::All,
                 Opt::NoUnix => self.unix.mode = UnixMode::None,
                 Opt::Env => self.env_flag(value)?,
+                Opt::EnvKeep if value.is_empty() => {
+                    return Err(usage("--env-keep", value, "a variable's name is needed"));
+                }
                 Opt::EnvKeep => self.env.keep.push(value.to_owned()),
                 Opt::EnvClean => self.env.clean = true,
-                Opt::Protect => self.protected.push((path(), Origin::Flag)),
+                Opt::Protect => self.protected.push((path("--protect")?, Origin::Flag)),
                 Opt::NoProtect => self.protect = false,
                 Opt::Rlimit => self.limits.push(Limit::parse_flag(value)?),
                 Opt::KeepFd => {
@@ -380,6 +414,26 @@ mod tests {
         let policy = build(&["--rw", "a", "--ro", "~/b", "--", "x"]).unwrap();
         let paths: Vec<_> = policy.grants.iter().map(|grant| grant.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["/w/a", "/h/b"]);
-        assert!(build(&["--rw", "", "--", "x"]).is_err());
+        for option in ["--rw", "--unix", "--protect", "--env-keep"] {
+            assert!(build(&[option, "", "--", "x"]).is_err(), "{option}");
+        }
+    }
+
+    #[test]
+    fn profiles_name_paths_and_variables() {
+        let host = Host { cwd: Some("/w".into()), ..Host::default() };
+        let from = |text: &str| {
+            let text = format!("[sandbox.profile.own]\n{text}\n");
+            let settings: Settings = config::parse(&text, "sandbox", Path::new("c.toml")).unwrap();
+            Policy::from_profile(&profile::resolve("own", &settings.profile).unwrap(), &host)
+        };
+        assert_eq!(from("read_only_paths = ['x']").unwrap().named, [Path::new("/w/x")]);
+        for bad in
+            ["read_only_paths = ['']", "hidden_paths = ['']", "env = { '' = 'x' }", "env = { 'A=B' = 'x' }"]
+        {
+            assert!(from(bad).is_err(), "{bad}");
+        }
+        let gone = Host::default();
+        assert!(gone.expand(Path::new("x")).is_relative());
     }
 }

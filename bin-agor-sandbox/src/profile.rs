@@ -123,6 +123,8 @@ pub struct Resolved {
     pub base: Base,
     /// The profiles between the base and the name, joined.
     pub profile: Profile,
+    /// The paths that the configuration grants, and not a built-in profile: they are meant to be there.
+    pub own: Vec<String>,
 }
 
 fn strings(list: &[&str]) -> Vec<String> {
@@ -189,6 +191,7 @@ impl Profile {
 /// name; a circle is an error.
 pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, Error> {
     let mut layers = Vec::new();
+    let mut granted = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
     let mut current = name;
     let mut below = false;
@@ -199,6 +202,14 @@ pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, 
         {
             seen.push(current);
             layers.push(profile.clone());
+            for paths in [
+                &profile.read_write_paths,
+                &profile.read_write_execute_paths,
+                &profile.read_only_paths,
+                &profile.read_execute_paths,
+            ] {
+                granted.extend_from_slice(paths);
+            }
             current =
                 profile.extends.as_deref().unwrap_or(if current == "strict" { "strict" } else { "default" });
             below = true;
@@ -230,7 +241,7 @@ pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, 
         }
     };
     let profile = layers.into_iter().rev().fold(Profile::default(), Profile::joined);
-    Ok(Resolved { name: name.to_owned(), base, profile })
+    Ok(Resolved { name: name.to_owned(), base, profile, own: granted })
 }
 
 /// The profile for a command when none is named: the agent's own, known by the program's name.

@@ -125,3 +125,42 @@ fn what_is_found_in_the_policy_is_said_before_the_command_runs() {
     assert!(ran.stderr.contains("is granted in two ways; the wider holds"), "{ran:?}");
     assert_eq!(sandbox.run(["--ro", &out, "--", "true"]).stderr, "");
 }
+
+#[test]
+fn what_a_profile_of_the_configuration_grants_must_be_there() {
+    let sandbox = Sandbox::new();
+    let config = sandbox
+        .file("c.toml", "[sandbox.profile.own]\nextends = \"node\"\nread_only_paths = [\"../nowhere\"]\n");
+    let config = config.to_str().unwrap();
+    let own = ["--config", config, "--profile", "own", "--", "true"];
+    let ran = sandbox.run(own);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "what is built in need not be there: {ran:?}");
+    assert!(ran.stderr.contains("nowhere: no such file"), "{ran:?}");
+    assert_eq!(sandbox.run(["--require"].into_iter().chain(own)).code, 125);
+    let ran = sandbox.run(["--unix", "../nowhere", "--", "true"]);
+    assert!(ran.code == 0 && ran.stderr.contains("--unix") && ran.stderr.contains("no such file"), "{ran:?}");
+    assert_eq!(sandbox.run(["--require", "--unix", "../nowhere", "--", "true"]).code, 125);
+}
+
+#[test]
+fn without_a_working_directory_relative_paths_are_refused() {
+    let sandbox = Sandbox::new();
+    for options in ["--rw .", "--unix s", "--protect x"] {
+        let script = format!("rmdir ../work; exec {} {options} -- true", env!("CARGO_BIN_EXE_agor-sandbox"));
+        let mut shell = std::process::Command::new("sh");
+        let ran = common::ran(shell.args(["-c", &script]).current_dir(sandbox.path("work")));
+        assert_eq!(ran.code, 125, "{ran:?}");
+        assert!(ran.stderr.contains("the working directory is gone"), "{ran:?}");
+        std::fs::create_dir(sandbox.path("work")).unwrap();
+    }
+}
+
+#[test]
+fn a_protection_that_a_grant_lifts_is_said() {
+    let sandbox = Sandbox::new();
+    sandbox.file("work/d/f", "x");
+    let ran = sandbox.run(["--rw", "d", "--protect", "d", "--", "true"]);
+    assert!(ran.code == 0 && ran.stderr.contains("has no effect"), "{ran:?}");
+    assert_eq!(sandbox.run(["--rw", "d", "--protect", "d/f", "--", "true"]).stderr, "");
+}

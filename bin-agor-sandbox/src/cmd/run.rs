@@ -90,9 +90,8 @@ pub(crate) fn become_command(
     if let Support::Abi(abi) = plan.landlock
         && !learning
     {
-        for grant in landlock::restrict(plan, abi)? {
-            let what =
-                format!("{} {}: no such file or directory", grant.rights.option(), grant.path.display());
+        for option in landlock::restrict(plan, abi)? {
+            let what = format!("{option}: no such file or directory");
             if plan.policy.require {
                 return Err(Error::Required { layer: "files", why: what });
             }
