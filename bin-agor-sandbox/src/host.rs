@@ -35,9 +35,9 @@ pub(crate) fn tidy(path: PathBuf) -> PathBuf {
 pub struct Host {
     /// Working directory; `None` when it is gone.
     pub cwd: Option<PathBuf>,
-    /// `HOME`, when it is absolute.
+    /// `HOME`, when it is absolute, else what the user database says.
     pub home: Option<PathBuf>,
-    /// `TMPDIR` when it is absolute and there.
+    /// `TMPDIR` when it is absolute, there and fit.
     pub temp: Option<PathBuf>,
     /// The absolute directories of `PATH`.
     pub path: Vec<PathBuf>,
@@ -53,6 +53,9 @@ pub struct Host {
     pub tool_homes: Vec<(&'static str, PathBuf)>,
     /// What says where data and configuration are.
     pub env: paths::Env,
+    /// Variables of directories that are to be granted, which name the home directory or the root: to follow them
+    /// would grant every secret.
+    pub unfit: Vec<&'static str>,
     /// The environment.
     pub(crate) variables: Variables,
 }
@@ -68,6 +71,21 @@ pub const TOOL_HOMES: [&str; 8] = [
     "VOLTA_HOME",
     "BUN_INSTALL",
 ];
+
+/// The sixth field of the user's line in `/etc/passwd` (passwd(5)).
+#[cold]
+fn registered_home(user: u32) -> Option<PathBuf> {
+    home_in(&std::fs::read("/etc/passwd").ok()?, user)
+}
+
+fn home_in(table: &[u8], user: u32) -> Option<PathBuf> {
+    let user = user.to_string();
+    let home = table.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':').skip(2);
+        (fields.next()? == user.as_bytes()).then(|| fields.nth(2)).flatten()
+    })?;
+    Some(tidy(PathBuf::from(OsStr::from_bytes(home)))).filter(|home| home.is_absolute())
+}
 
 impl Host {
     /// From this process.
@@ -85,20 +103,38 @@ impl Host {
                 dirs.push(dir);
             }
         }
+        let euid = rustix::process::geteuid().as_raw();
+        let home = absolute("HOME").or_else(|| registered_home(euid));
+        let mut unfit = Vec::new();
+        let mut fit = |name: &'static str, dir: &PathBuf| {
+            let fit = dir.as_os_str() != "/"
+                && home.as_ref().is_none_or(|home| home.as_os_str() != dir.as_os_str());
+            if !fit {
+                unfit.push(name);
+            }
+            fit
+        };
         let set = |names: &[&'static str]| {
             names.iter().filter_map(|name| Some((*name, absolute(name)?))).collect::<Vec<_>>()
         };
+        let mut agent_home = set(&["CLAUDE_CONFIG_DIR", "CODEX_HOME"]);
+        agent_home.retain(|(name, dir)| fit(name, dir));
+        let temp = absolute("TMPDIR").filter(|dir| dir.is_dir() && fit("TMPDIR", dir));
+        let data = data.filter(|dir| fit("AGOR_DATA_DIR", dir));
+        // It is below the data directory, or has nothing to do with it.
+        let runtime = runtime.filter(|_| !unfit.contains(&"AGOR_DATA_DIR"));
         Host {
             cwd: std::env::current_dir().ok(),
-            home: absolute("HOME"),
-            temp: absolute("TMPDIR").filter(|dir| dir.is_dir()),
+            home,
+            temp,
             path: dirs,
             data,
             runtime,
             env,
-            euid: rustix::process::geteuid().as_raw(),
-            agent_home: set(&["CLAUDE_CONFIG_DIR", "CODEX_HOME"]),
+            euid,
+            agent_home,
             tool_homes: set(&TOOL_HOMES),
+            unfit,
             variables,
         }
     }
@@ -155,6 +191,15 @@ mod tests {
             [("/a//b/", "/a/b"), ("/./a/.", "/a"), ("/a/.b", "/a/.b"), ("/", "/"), ("//", "/"), ("./a", "a")]
         {
             assert_eq!(tidy(PathBuf::from(given)).as_os_str(), want);
+        }
+    }
+
+    #[test]
+    fn the_home_directory_is_known_without_the_variable() {
+        let table =
+            b"root:x:0:0:root:/root:/bin/bash\nshort:x:7\na:x:70:7:,,,:/home/a/:/bin/sh\nb:x:8:8:::\n";
+        for (user, home) in [(0, Some("/root")), (70, Some("/home/a")), (7, None), (8, None), (9, None)] {
+            assert_eq!(home_in(table, user).as_deref(), home.map(Path::new), "{user}");
         }
     }
 

@@ -78,6 +78,11 @@ impl Plan {
                 cwd.display()
             ));
         }
+        for variable in &host.unfit {
+            findings.push(format!(
+                "{variable} names the home directory or the root, and nothing is granted because of it"
+            ));
+        }
         for grant in std::mem::take(&mut policy.grants) {
             merged.add(grant, &mut findings);
         }

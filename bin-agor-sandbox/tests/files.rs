@@ -164,3 +164,43 @@ fn a_protection_that_a_grant_lifts_is_said() {
     assert!(ran.code == 0 && ran.stderr.contains("has no effect"), "{ran:?}");
     assert_eq!(sandbox.run(["--rw", "d", "--protect", "d/f", "--", "true"]).stderr, "");
 }
+
+#[test]
+fn the_home_directory_is_granted_by_no_variable() {
+    let sandbox = Sandbox::new();
+    let home = sandbox.path("home");
+    for (variable, place) in [
+        ("TMPDIR", home.as_path()),
+        ("TMPDIR", std::path::Path::new("/")),
+        ("AGOR_DATA_DIR", home.as_path()),
+        ("CLAUDE_CONFIG_DIR", home.as_path()),
+    ] {
+        let mut command = sandbox.command();
+        let ran = common::ran(command.env(variable, place).args(["explain", "--profile", "claude"]));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(!ran.stdout.contains(&format!(" {}  [", place.display())), "{variable}: {ran:?}");
+        assert!(ran.stdout.contains(&format!("{variable} names the home directory")), "{ran:?}");
+    }
+}
+
+#[test]
+fn the_home_directory_is_known_without_its_variable() {
+    let user = format!(":{}:", rustix::process::geteuid().as_raw());
+    let table = std::fs::read_to_string("/etc/passwd").unwrap();
+    let line = table
+        .lines()
+        .find(|line| line.splitn(3, ':').nth(2).is_some_and(|rest| rest.starts_with(&user[1..])));
+    let Some(home) =
+        line.and_then(|line| line.split(':').nth(5)).filter(|home| std::path::Path::new(home).is_dir())
+    else {
+        return common::skip("this user has no home directory");
+    };
+    let sandbox = Sandbox::new();
+    for value in [None, Some(""), Some("relative")] {
+        let mut command = sandbox.command();
+        command.env_remove("HOME").envs(value.map(|value| ("HOME", value)));
+        let ran = common::ran(command.current_dir(home).arg("explain"));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.stdout.contains("is not granted as a project"), "{value:?}: {ran:?}");
+    }
+}
