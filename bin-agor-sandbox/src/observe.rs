@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd};
 
 use crate::seccomp::{Rule, Test, Verdict};
 use crate::sys::notify::{self, Call};
+use crate::sys::{exec, path};
 
 /// What a process wants to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,9 +180,9 @@ fn find(call: &Call, how: How) -> Option<Vec<Want>> {
                 Some(_) => full((Some(dir), at))?,
                 None => opened(call.pid, argument(dir) as i32)?,
             };
-            vec![Want::Execute(canonical(&path))]
+            executed(call.pid, canonical(&path))
         }
-        How::Execute(at, _) => vec![Want::Execute(canonical(&full(at)?))],
+        How::Execute(at, _) => executed(call.pid, canonical(&full(at)?)),
         How::Connect => match address(call.pid, call.args[1], call.args[2])? {
             Address::Unix(path) => vec![Want::Unix(canonical(&path))],
             Address::Port(_) if carries_datagrams(call) => vec![Want::Udp],
@@ -203,6 +204,20 @@ fn find(call: &Call, how: How) -> Option<Vec<Want>> {
             (0..count).filter_map(|number| message(call.pid, at(number))).flatten().collect()
         }
     })
+}
+
+/// The program, and what it is run by: the kernel opens that itself, and asks for the same right.
+fn executed(pid: i32, program: PathBuf) -> Vec<Want> {
+    let mut programs = vec![program];
+    // As deep as the kernel goes (fs/exec.c).
+    while programs.len() <= 5
+        && let Some(last) = programs.last().filter(|last| exec::may_execute(last.as_os_str()))
+        && let Some(name) = path::interpreter(last)
+        && let Some(next) = absolute(pid, libc::AT_FDCWD, name.into_os_string().into_vec())
+    {
+        programs.push(canonical(&next));
+    }
+    programs.into_iter().map(Want::Execute).collect()
 }
 
 /// Whether the socket in the first argument does; one that cannot be looked at counts as TCP.

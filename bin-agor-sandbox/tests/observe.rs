@@ -264,3 +264,19 @@ fn what_is_made_and_run_is_learned_as_a_directory() {
     let ran = sandbox.sh(&["--config", profile, "--profile", "sh-learned", "--require"], script);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "made\n"), "{ran:?}");
 }
+
+#[test]
+fn what_a_script_is_run_by_is_seen() {
+    let sandbox = Sandbox::new();
+    std::fs::copy("/bin/sh", sandbox.path("out/sh")).unwrap();
+    let out = sandbox.path("out").canonicalize().unwrap();
+    let out = out.display();
+    sandbox.script("work/s", &format!("#!{out}/sh\necho ran\n"));
+    let ran = sandbox.sh(&["--explain-denials"], "./s");
+    assert!(ran.stderr.contains(&format!("denied: execute {out}/sh: --rox {out}/sh")), "{ran:?}");
+    let profile = sandbox.path("learned.toml");
+    let profile = profile.to_str().unwrap();
+    assert_eq!(sandbox.run(["learn", "--output", profile, "--", "./s"]).code, 0);
+    let ran = sandbox.run(["--config", profile, "--profile", "s-learned", "--", "./s"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "ran\n"), "{ran:?}");
+}

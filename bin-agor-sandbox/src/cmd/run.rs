@@ -1,9 +1,8 @@
 //! `agor-sandbox [OPTIONS] -- COMMAND`: puts up the layers and becomes COMMAND.
 
 use std::convert::Infallible;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use agor_common::{Exit, output, telemetry};
@@ -242,7 +241,7 @@ fn not_run(plan: &Plan, command: PathBuf, error: std::io::Error) -> Error {
         }
     }
     // The file itself is granted, so it is what the file is run by.
-    match interpreter(&real) {
+    match path::interpreter(&real) {
         Some(interpreter) => {
             let path = Path::new(&interpreter);
             let hint = std::fs::canonicalize(path)
@@ -269,14 +268,4 @@ fn home_of(program: &Path) -> Option<PathBuf> {
 
 fn exists(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()
-}
-
-/// What a `#!` line names.
-fn interpreter(script: &Path) -> Option<OsString> {
-    use std::io::Read as _;
-    let mut head = [0_u8; 256];
-    let length = path::regular(script).ok()?.read(&mut head).ok()?;
-    let line = head[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let word = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
-    (!word.is_empty()).then(|| OsStr::from_bytes(word).to_owned())
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,15 @@ pub(crate) fn regular(path: &Path) -> io::Result<File> {
     } else {
         Err(io::ErrorKind::InvalidInput.into())
     }
+}
+
+/// What the `#!` line of a script names.
+pub(crate) fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut head = [0_u8; 256];
+    let length = regular(script).ok()?.read(&mut head).ok()?;
+    let line = head[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let word = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
+    (!word.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(word)))
 }
 
 #[cfg(test)]
