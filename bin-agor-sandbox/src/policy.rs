@@ -273,6 +273,7 @@ impl Policy {
     fn add_flags(&mut self, args: &Args, host: &Host) -> Result<(), Error> {
         let mut explicit_net = None;
         let mut ports_named = false;
+        let mut sockets_named = false;
         for (opt, value) in &args.options {
             let value = value.as_os_str();
             let path = |option| -> Result<PathBuf, Error> {
@@ -314,7 +315,10 @@ impl Policy {
                     ports("--bind-tcp", value, &mut self.net.bind)?;
                     ports_named = true;
                 }
-                Opt::Unix => self.unix.paths.push(path("--unix")?),
+                Opt::Unix => {
+                    self.unix.paths.push(path("--unix")?);
+                    sockets_named = true;
+                }
                 Opt::UnixAll => self.unix.mode = UnixMode::All,
                 Opt::NoUnix => self.unix.mode = UnixMode::None,
                 Opt::Env => self.env_flag(value)?,
@@ -353,6 +357,13 @@ impl Policy {
             (None, true) => self.net.mode = NetMode::Ports,
             (None, false) => {}
         }
+        if sockets_named && self.unix.mode == UnixMode::None {
+            if args.has(Opt::NoUnix) {
+                return Err(usage("--no-unix", OsStr::new(""), "contradicts --unix"));
+            }
+            // As with ports: naming one is more than the profile's none.
+            self.unix.mode = UnixMode::Listed;
+        }
         if !self.protect && self.protected.iter().any(|(_, origin)| *origin == Origin::Flag) {
             return Err(usage("--no-protect", OsStr::new(""), "contradicts --protect"));
         }
@@ -380,6 +391,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Profile;
 
     fn build(words: &[&str]) -> Result<Policy, Error> {
         let args = Args::parse(words.iter().map(OsString::from)).unwrap();
@@ -399,6 +411,19 @@ mod tests {
         }
         assert!(build(&["--net", "none", "--connect-tcp", "1", "--", "x"]).is_err());
         assert_eq!(build(&["--", "x"]).unwrap().net.mode, NetMode::All);
+    }
+
+    #[test]
+    fn a_socket_that_is_named_is_meant() {
+        assert!(build(&["--no-unix", "--unix", "s", "--", "x"]).is_err());
+        assert!(build(&["--unix", "s", "--no-unix", "--", "x"]).is_err());
+        let own = Profile { unix: Some(UnixMode::None), ..Profile::default() };
+        let own = [("own".to_owned(), own)].into();
+        let host = Host { cwd: Some("/w".into()), ..Host::default() };
+        let mut policy = Policy::from_profile(&profile::resolve("own", &own).unwrap(), &host).unwrap();
+        let args = Args::parse(["--unix", "s", "--", "x"].map(OsString::from)).unwrap();
+        policy.add_flags(&args, &host).unwrap();
+        assert_eq!(policy.unix.mode, UnixMode::Listed);
     }
 
     #[test]
