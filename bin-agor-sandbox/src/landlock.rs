@@ -267,7 +267,7 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<String>, Error> {
             |source| Error::Path { option: grant.rights.option().into(), path: grant.path.clone(), source };
         let fd = match open_path(&grant.path) {
             Ok(fd) => fd,
-            Err(_) if grant.origin != Origin::Flag && !policy.named.contains(&grant.path) => continue,
+            Err(_) if !grant.origin.is_asked() => continue,
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => {
                     missing.push(format!("{} {}", grant.rights.option(), grant.path.display()));

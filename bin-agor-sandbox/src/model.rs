@@ -58,7 +58,18 @@ impl<'a> Model<'a> {
     }
 
     pub(crate) fn protected(&self, path: &Path) -> bool {
-        self.changed(path, |change| matches!(change, Change::ReadOnly | Change::Absent { .. }))
+        self.protects(path).is_some()
+    }
+
+    /// What is read-only with it; the innermost one counts.
+    fn protects(&self, path: &Path) -> Option<&Path> {
+        let counts = |mount: &&Mount| {
+            matches!(mount.change, Change::ReadOnly | Change::Absent { .. } | Change::Writable)
+                && path.starts_with(&mount.path)
+        };
+        let mount =
+            self.plan.mounts.iter().filter(counts).max_by_key(|mount| mount.path.components().count())?;
+        (mount.change != Change::Writable).then_some(&mount.path)
     }
 
     /// Whether a name cannot be changed because of what is protected or hidden at it or below it.
@@ -133,8 +144,8 @@ impl<'a> Model<'a> {
     /// `target` is what would have to be granted for it.
     fn refuses_write(&self, path: &Path, word: &str, target: &Path) -> Option<Refusal> {
         let what = format!("{word} {}", path.display());
-        if self.protected(path) {
-            let option = format!("--rw {} lifts its protection", path.display());
+        if let Some(protected) = self.protects(path) {
+            let option = format!("--rw {} lifts its protection", protected.display());
             return Some(Refusal { what, option });
         }
         let granted = self.granted(target, Rights::RW) && !self.hidden(path);

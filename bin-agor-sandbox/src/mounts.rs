@@ -15,7 +15,7 @@ use crate::host::{Host, within};
 use crate::landlock::Support;
 use crate::placeholder;
 use crate::plan::{Parents, Plan};
-use crate::policy::Origin;
+use crate::policy::{Grant, Origin};
 use crate::profile::UnixMode;
 use crate::rights::Rights;
 use crate::sys::path::real;
@@ -30,6 +30,8 @@ pub enum Change {
     Pin,
     /// A read-only mount of itself.
     ReadOnly,
+    /// What it was, below one that becomes read-only.
+    Writable,
     /// It does not exist: an empty one, read-only, so that it cannot be made.
     Absent {
         /// Whether it is a directory.
@@ -151,6 +153,7 @@ pub(crate) fn plan(plan: &Plan, host: &Host) -> Planned {
     if plan.policy.protect {
         planner.terminals();
     }
+    planner.widened();
     planner.pin();
     let mut mounts = planner.mounts;
     mounts.sort_by_key(|mount| (mount.path.components().count(), mount.change == Change::ReadOnly));
@@ -164,7 +167,7 @@ pub(crate) fn landlock_knows_sockets(plan: &Plan) -> bool {
 
 /// The writable roots, where anything could be kept from them at all.
 fn writable(plan: &Plan) -> Vec<PathBuf> {
-    let narrowed = plan.grants.iter().any(|grant| grant.origin == Origin::Flag && !grant.rights.write);
+    let narrowed = plan.grants.iter().any(|grant| grant.origin.is_asked() && !grant.rights.write);
     if plan.policy.protect || narrowed { plan.writable() } else { Vec::new() }
 }
 
@@ -177,7 +180,7 @@ fn projects(plan: &Plan, host: &Host) -> Vec<PathBuf> {
         let is_project = match grant.origin {
             Origin::BuiltIn(why) => why == "project",
             Origin::Flag if host.cwd.as_ref() == Some(&grant.path) => true,
-            Origin::Flag | Origin::Profile(_) => {
+            Origin::Flag | Origin::Profile(_) | Origin::Configured(_) => {
                 grant.path.join(".git").exists() || git::has_head(&grant.path)
             }
         };
@@ -212,7 +215,7 @@ impl Planner<'_> {
         let plan = self.plan;
         let mut parents = Parents::default();
         for (at, grant) in plan.grants.iter().enumerate() {
-            if grant.origin != Origin::Flag || grant.rights.write {
+            if !grant.origin.is_asked() || grant.rights.write {
                 continue;
             }
             let Some((real, file)) = parents.real(&grant.path) else { continue };
@@ -221,6 +224,25 @@ impl Planner<'_> {
             }
             if self.writable(&real) && !already_read_only(&real) {
                 self.push(real, Change::ReadOnly, "read-only below a read-write grant", true);
+            }
+        }
+    }
+
+    /// A grant for writing below what is read-only: the narrower one holds here too.
+    fn widened(&mut self) {
+        let below = |root: &&PathBuf| {
+            let read_only = |mount: &Mount| mount.change == Change::ReadOnly && within(root, &mount.path);
+            self.mounts.iter().any(read_only) && !self.paths.contains(*root)
+        };
+        let roots: Vec<PathBuf> = self.roots.iter().filter(below).cloned().collect();
+        for root in roots {
+            let asked = |grant: &Grant| {
+                grant.origin.is_asked()
+                    && grant.rights.write
+                    && real(&grant.path).is_ok_and(|real| real == root)
+            };
+            if self.plan.grants.iter().any(asked) && !already_read_only(&root) {
+                self.push(root, Change::Writable, "read-write below a read-only path", false);
             }
         }
     }
@@ -416,7 +438,7 @@ impl Planner<'_> {
 
     fn hide(&mut self, path: &Path, why: &str) {
         let Ok(real) = real(path) else { return };
-        let named = |grant: &crate::policy::Grant| grant.origin == Origin::Flag && grant.path == path;
+        let named = |grant: &Grant| grant.origin == Origin::Flag && grant.path == path;
         let readable = rustix::fs::access(&real, rustix::fs::Access::READ_OK).is_ok();
         let can_be = readable || (self.owns(&real) && !already_read_only(&real));
         if !can_be || self.plan.grants.iter().any(named) || self.plan.covers_real(&real, Rights::RO).is_none()
@@ -428,7 +450,7 @@ impl Planner<'_> {
     }
 
     fn terminals(&mut self) {
-        let granted = |grant: &crate::policy::Grant| grant.path.as_os_str() == "/dev/pts";
+        let granted = |grant: &Grant| grant.path.as_os_str() == "/dev/pts";
         match self.plan.grants.iter().find(|grant| granted(grant)) {
             Some(grant) if grant.origin != Origin::Flag => {}
             _ => return,

@@ -92,10 +92,23 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
              fs.inotify.max_user_watches)"
         ));
     }
+    // As they are now: a copy of what is read-only is read-only.
+    let mut writable = plan
+        .mounts
+        .iter()
+        .filter(|mount| mount.change == Change::Writable)
+        .map(|mount| clone_tree(&mount.path))
+        .collect::<Vec<_>>()
+        .into_iter();
     let mut sockets = listed && !plan.blind;
     problems.extend(plan.blind.then(|| BLIND.to_owned()));
     for mount in &plan.mounts {
-        if let Err(error) = change(mount, stash.as_ref()) {
+        let tree = if mount.change == Change::Writable { writable.next() } else { None };
+        let changed = match tree {
+            Some(tree) => tree.and_then(|tree| attach(tree.as_fd(), &mount.path)),
+            None => change(mount, stash.as_ref()),
+        };
+        if let Err(error) = changed {
             if mount.vital {
                 return Err(overlap(mount, plan, error.to_string()));
             }
@@ -216,7 +229,7 @@ fn refused(error: &io::Error) -> String {
 fn names(mounts: &[Mount]) -> String {
     let all: Vec<String> = mounts
         .iter()
-        .filter(|mount| mount.change != Change::Pin)
+        .filter(|mount| !matches!(mount.change, Change::Pin | Change::Writable))
         .map(|mount| mount.path.display().to_string())
         .collect();
     match all.len() {
@@ -417,8 +430,8 @@ fn change(mount: &Mount, stash: Option<&Stash>) -> io::Result<()> {
             let stash = stash.ok_or(io::ErrorKind::NotFound)?;
             over(&stash.cover(*directory), true)
         }
-        // Done with the stash itself.
-        Change::Emptied { .. } => Ok(()),
+        // Done with the stash itself, and with a copy that was made before.
+        Change::Emptied { .. } | Change::Writable => Ok(()),
     }
 }
 

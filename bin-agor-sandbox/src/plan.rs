@@ -226,7 +226,7 @@ impl Merged {
     fn add(&mut self, grant: Grant, findings: &mut Vec<String>) {
         let first = self.position(&grant.path);
         if let Some(at) = first {
-            if grant.origin == Origin::Flag {
+            if grant.origin.is_asked() {
                 return self.say(at, grant, findings);
             }
             if self.grants[at..].contains(&grant) {
@@ -241,14 +241,18 @@ impl Merged {
     /// What the user says about a path holds for it: `--ro` narrows what a profile grants, `--rw` adds to it.
     fn say(&mut self, at: usize, grant: Grant, findings: &mut Vec<String>) {
         let known = &mut self.grants[at];
-        if known.origin == Origin::Flag {
-            findings.push(if known.rights == grant.rights {
-                format!("{} is granted twice", grant.path.display())
-            } else {
-                format!("{} is granted in two ways; the wider holds", grant.path.display())
-            });
+        let again = known.origin.is_asked() && known.origin == grant.origin;
+        if again && known.rights != grant.rights {
+            findings.push(format!("{} is granted in two ways; the wider holds", grant.path.display()));
+        } else if again && grant.origin == Origin::Flag {
+            findings.push(format!("{} is granted twice", grant.path.display()));
         }
-        let narrows = !grant.rights.write && known.origin != Origin::Flag;
+        let narrows = !again
+            && match grant.origin {
+                Origin::Flag => !grant.rights.write,
+                // Named among what is only read, what is executed stays that.
+                _ => !grant.rights.write && known.rights.write,
+            };
         let rights = if narrows { grant.rights } else { known.rights.union(grant.rights) };
         *known = Grant { rights, ..grant };
     }

@@ -1,5 +1,6 @@
 //! The policy: what was asked for, as one checked value, before the host is looked at.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub enum Origin {
     Flag,
     /// A profile of this name.
     Profile(String),
+    /// A profile of this name, as the configuration has it: the user's own word too.
+    Configured(String),
     /// Built in, with the reason.
     BuiltIn(&'static str),
 }
@@ -29,9 +32,16 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Origin::Flag => f.write_str("command line"),
-            Origin::Profile(name) => write!(f, "profile {name}"),
+            Origin::Profile(name) | Origin::Configured(name) => write!(f, "profile {name}"),
             Origin::BuiltIn(why) => f.write_str(why),
         }
+    }
+}
+
+impl Origin {
+    /// Whether the user named it, on the command line or in the configuration.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self, Origin::Flag | Origin::Configured(_))
     }
 }
 
@@ -103,8 +113,6 @@ pub struct Policy {
     pub config: Option<PathBuf>,
     /// Grants, those of the command line last. The plan takes them over and merges them.
     pub grants: Vec<Grant>,
-    /// Those of [`Policy::grants`] that the configuration names itself.
-    pub named: Vec<PathBuf>,
     /// Whether anything is protected.
     pub protect: bool,
     /// Never writable; [`Origin::Flag`] and profiles, the built-in ones are found in the plan.
@@ -207,19 +215,29 @@ impl Policy {
         }
         let origin = Origin::Profile(resolved.name.clone());
         let mut grants = Vec::new();
-        for (paths, rights) in [
-            (&profile.read_only_paths, Rights::RO),
-            (&profile.read_execute_paths, Rights::ROX),
-            (&profile.read_write_paths, Rights::RW),
-            (&profile.read_write_execute_paths, Rights::RWX),
+        for (paths, own, rights) in [
+            (&profile.read_only_paths, &resolved.own.read_only_paths, Rights::RO),
+            (&profile.read_execute_paths, &resolved.own.read_execute_paths, Rights::ROX),
+            (&profile.read_write_paths, &resolved.own.read_write_paths, Rights::RW),
+            (&profile.read_write_execute_paths, &resolved.own.read_write_execute_paths, Rights::RWX),
         ] {
+            // There may be thousands.
+            let own: BTreeSet<&String> = own.iter().collect();
             for path in paths {
                 named(path)?;
                 let is_home = AGENT_HOMES.contains(&path.as_str());
-                let origin = if is_home { Origin::BuiltIn(AGENT_HOME) } else { origin.clone() };
+                let origin = if is_home && rights.write {
+                    Origin::BuiltIn(AGENT_HOME)
+                } else if own.contains(path) {
+                    Origin::Configured(resolved.name.clone())
+                } else {
+                    origin.clone()
+                };
                 grants.push(Grant { path: host.expand(&host.agent_path(path)), rights, origin });
             }
         }
+        // What is built in first, so that the user's word is the last.
+        grants.sort_by_key(|grant| grant.origin.is_asked());
         let expand = |paths: &[String]| {
             paths.iter().map(|path| (host.expand(&host.agent_path(path)), origin.clone())).collect()
         };
@@ -246,7 +264,6 @@ impl Policy {
             base: resolved.base,
             config: None,
             grants,
-            named: resolved.own.iter().map(|path| host.expand(&host.agent_path(path))).collect(),
             protect: true,
             protected: expand(&profile.protected_paths),
             hidden: expand(&profile.hidden_paths),
@@ -452,7 +469,7 @@ mod tests {
             let settings: Settings = config::parse(&text, "sandbox", Path::new("c.toml")).unwrap();
             Policy::from_profile(&profile::resolve("own", &settings.profile).unwrap(), &host)
         };
-        assert_eq!(from("read_only_paths = ['x']").unwrap().named, [Path::new("/w/x")]);
+        assert_eq!(from("read_only_paths = ['x']").unwrap().grants[0].path, Path::new("/w/x"));
         for bad in
             ["read_only_paths = ['']", "hidden_paths = ['']", "env = { '' = 'x' }", "env = { 'A=B' = 'x' }"]
         {

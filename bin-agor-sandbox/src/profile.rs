@@ -123,8 +123,8 @@ pub struct Resolved {
     pub base: Base,
     /// The profiles between the base and the name, joined.
     pub profile: Profile,
-    /// The paths that the configuration grants, and not a built-in profile: they are meant to be there.
-    pub own: Vec<String>,
+    /// What of it is from the configuration, and the user's own word.
+    pub own: Profile,
 }
 
 fn strings(list: &[&str]) -> Vec<String> {
@@ -191,7 +191,6 @@ impl Profile {
 /// name; a circle is an error.
 pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, Error> {
     let mut layers = Vec::new();
-    let mut granted = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
     let mut current = name;
     let mut below = false;
@@ -201,15 +200,7 @@ pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, 
             && let Some(profile) = own.get(current)
         {
             seen.push(current);
-            layers.push(profile.clone());
-            for paths in [
-                &profile.read_write_paths,
-                &profile.read_write_execute_paths,
-                &profile.read_only_paths,
-                &profile.read_execute_paths,
-            ] {
-                granted.extend_from_slice(paths);
-            }
+            layers.push((profile.clone(), true));
             current =
                 profile.extends.as_deref().unwrap_or(if current == "strict" { "strict" } else { "default" });
             below = true;
@@ -223,7 +214,7 @@ pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, 
         }
         match built_in(current) {
             Some(profile) => {
-                layers.push(profile);
+                layers.push((profile, false));
                 if own.contains_key("default") && !seen.contains(&"default") {
                     current = "default";
                     continue;
@@ -240,8 +231,14 @@ pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, 
             }
         }
     };
-    let profile = layers.into_iter().rev().fold(Profile::default(), Profile::joined);
-    Ok(Resolved { name: name.to_owned(), base, profile, own: granted })
+    let (mut profile, mut own) = (Profile::default(), Profile::default());
+    for (layer, is_own) in layers.into_iter().rev() {
+        if is_own {
+            own = own.joined(layer.clone());
+        }
+        profile = profile.joined(layer);
+    }
+    Ok(Resolved { name: name.to_owned(), base, profile, own })
 }
 
 /// The profile for a command when none is named: the agent's own, known by the program's name.

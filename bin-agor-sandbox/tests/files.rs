@@ -204,3 +204,54 @@ fn the_home_directory_is_known_without_its_variable() {
         assert!(ran.stdout.contains("is not granted as a project"), "{value:?}: {ran:?}");
     }
 }
+
+#[test]
+fn of_nested_grants_the_innermost_holds() {
+    if !common::namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.path("work/a/b/c")).unwrap();
+    let script = "touch a/x; touch a/b/x; touch a/b/c/x; rm -r a; mv a z";
+    let there = |path: &str| sandbox.path(path).exists();
+    let ran = sandbox.sh(&["--require", "--ro", "a", "--rw", "a/b", "--ro", "a/b/c"], script);
+    assert!(
+        !there("work/a/x") && there("work/a/b/c") && !there("work/a/b/c/x") && there("work/a"),
+        "{ran:?}"
+    );
+    std::fs::write(sandbox.path("work/a/b/x"), "").unwrap();
+    let ran = sandbox.sh(&["--ro", "a", "--rw", "a/b"], "echo new >a/b/x && mv a/b/x a/b/y");
+    assert!(ran.code == 0 && there("work/a/b/y"), "{ran:?}");
+    let ran = sandbox.sh(&["--explain-denials", "--ro", "a", "--rw", "a/b"], "touch a/x a/b/z");
+    assert!(ran.stderr.contains("change") && ran.stderr.contains("/work/a lifts"), "{ran:?}");
+    assert!(!ran.stderr.contains("a/b/z") && there("work/a/b/z"), "{ran:?}");
+}
+
+#[test]
+fn what_a_profile_of_the_configuration_only_reads_is_never_written() {
+    if !common::namespaces() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.path("work/a/b")).unwrap();
+    let run = |profile: &str, options: &[&str], script: &str| {
+        let config = sandbox.file("c.toml", &format!("[sandbox.profile.own]\n{profile}\n"));
+        let own = ["--config", config.to_str().unwrap(), "--profile", "own"];
+        sandbox.sh(&[&own, options].concat(), script)
+    };
+    for profile in [
+        "read_only_paths = ['a']",
+        "read_only_paths = ['.']",
+        "read_only_paths = ['a']\nread_write_paths = ['.']",
+        "read_execute_paths = ['a']\nread_write_paths = ['.']\nextends = 'strict'",
+    ] {
+        let ran = run(profile, &["--require"], "cat a/x; touch a/x");
+        assert_ne!(ran.code, 0, "{profile}: {ran:?}");
+        assert!(!sandbox.path("work/a/x").exists() && ran.stderr.contains("touch"), "{profile}: {ran:?}");
+    }
+    // The command line has the last word, and what is executed stays that.
+    let ran = run("read_only_paths = ['a', '/usr', '/bin', '/lib']", &["--rw", "a"], "touch a/x");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let ran = run("read_only_paths = ['a']\nread_write_paths = ['.', 'a/b']", &[], "touch a/b/x");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}

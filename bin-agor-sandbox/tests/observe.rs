@@ -180,6 +180,9 @@ fn what_cannot_be_moved_or_seen_is_said() {
     common::repository(&sandbox, "work");
     let ran = sandbox.sh(&["--explain-denials"], "mv .git away");
     assert!(ran.code != 0 && ran.stderr.contains("/.git: it holds protected paths"), "{ran:?}");
+    let hooks = sandbox.path("work").canonicalize().unwrap().join(".git/hooks");
+    let ran = sandbox.sh(&["--explain-denials"], "touch .git/hooks/new");
+    assert!(ran.stderr.contains(&format!(": --rw {} lifts", hooks.display())), "{ran:?}");
     let ran = sandbox.sh(&["--explain-denials", "--net", "none"], "true");
     assert!(ran.stderr.contains("not seen: sockets"), "{ran:?}");
 }

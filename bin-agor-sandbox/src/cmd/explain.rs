@@ -70,6 +70,7 @@ fn change(change: &Change) -> &'static str {
     match change {
         Change::Pin => "cannot be renamed",
         Change::ReadOnly => "read-only",
+        Change::Writable => "stays writable",
         Change::Absent { .. } => "cannot be created",
         Change::Hidden { .. } => "hidden",
         Change::Emptied { .. } => "emptied",
