@@ -554,12 +554,15 @@ fn says(ignore: &Path, name: &OsStr) -> bool {
     git::text(ignore).is_ok_and(|text| text.split(|byte| *byte == b'\n').any(wanted))
 }
 
-/// `.env` and its variants, without the examples that are meant to be read.
+/// `.env` and its variants, without the examples that are meant to be read, and without Python environments, which
+/// some name so (pyvenv.cfg is what makes one).
 fn environment_files(project: &Path) -> Vec<PathBuf> {
-    named(project, |name| {
+    let mut files = named(project, |name| {
         let examples = [".example", ".sample", ".template", ".dist", ".defaults"];
         (name == ".env" || name.starts_with(".env.")) && !examples.iter().any(|end| name.ends_with(end))
-    })
+    });
+    files.retain(|path| !path.join("pyvenv.cfg").exists());
+    files
 }
 
 fn named(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
@@ -609,8 +612,11 @@ mod tests {
         for name in [".env", ".env.local", ".env.example", ".envrc", "env"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
+        std::fs::create_dir_all(dir.path().join(".env.py")).unwrap();
+        std::fs::write(dir.path().join(".env.py/pyvenv.cfg"), "").unwrap();
+        std::fs::create_dir_all(dir.path().join(".env.d")).unwrap();
         let names: Vec<_> =
             environment_files(dir.path()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, [".env", ".env.local"]);
+        assert_eq!(names, [".env", ".env.d", ".env.local"]);
     }
 }
