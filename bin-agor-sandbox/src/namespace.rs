@@ -121,9 +121,14 @@ fn apply_all(plan: &Plan, status: &mut Status) -> Result<bool, Error> {
         }
     }
     // The working directory may have been covered by a mount of itself: what is below is the old one.
-    if let Some(cwd) = cwd {
-        std::env::set_current_dir(&cwd)
-            .map_err(|error| Error::apply(format!("return to {}", cwd.display()), error))?;
+    if let Some(cwd) = cwd
+        && let Err(error) = std::env::set_current_dir(&cwd)
+    {
+        // Out of reach by its name, as after su(1) in root's home: then it is where this process was and stays.
+        let covered = plan.mounts.iter().any(|mount| within(&cwd, &mount.path));
+        if covered || error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(Error::apply(format!("return to {}", cwd.display()), error));
+        }
     }
     if problems.is_empty() {
         enforced(plan, status);

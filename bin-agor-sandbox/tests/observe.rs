@@ -185,6 +185,8 @@ fn what_cannot_be_moved_or_seen_is_said() {
     assert!(ran.stderr.contains(&format!(": --rw {} lifts", hooks.display())), "{ran:?}");
     let ran = sandbox.sh(&["--explain-denials", "--net", "none"], "true");
     assert!(ran.stderr.contains("not seen: sockets"), "{ran:?}");
+    let ran = sandbox.sh(&["--explain-denials", "--no-unix"], "true");
+    assert!(ran.stderr.contains("not seen: sockets that --no-unix"), "{ran:?}");
 }
 
 #[test]

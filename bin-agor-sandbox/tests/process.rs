@@ -392,3 +392,22 @@ fn odd_surroundings_are_no_obstacle() {
         .current_dir(sandbox.path("work")));
     assert_eq!(gone.code, 0, "{gone:?}");
 }
+
+#[test]
+fn a_working_directory_that_this_user_cannot_reach_is_no_hindrance() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !rustix::process::geteuid().is_root() || !has("setpriv") {
+        return skip("not root, or no setpriv");
+    }
+    // The directory of a Sandbox is its owner's alone.
+    let sandbox = Sandbox::new();
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = place.path().join("agor-sandbox");
+    std::fs::copy(env!("CARGO_BIN_EXE_agor-sandbox"), &program).unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+    command.args(["--", "/bin/echo", "ran"]).env("HOME", "/nonexistent").current_dir(sandbox.path("work"));
+    let got = ran(&mut command);
+    assert_eq!((got.code, got.stdout.as_str()), (0, "ran\n"), "{got:?}");
+}

@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::model::{Model, Refusal};
 use crate::observe::Want;
 use crate::plan::Plan;
-use crate::profile::NetMode;
+use crate::profile::{NetMode, UnixMode};
 use crate::report::Sink;
 use crate::supervise;
 
@@ -74,8 +74,12 @@ pub(crate) fn run(args: &Args, host: &Host, plan: &Plan, sink: Sink) -> Result<E
     } else if counts.len() > MOST / 2 {
         output::notice(TOOL, &format!("denied: {} more", counts.len() - MOST / 2));
     }
-    if plan.policy.net.mode != NetMode::All {
-        output::notice(TOOL, "not seen: sockets that --net refuses to make at all");
+    let refused = [
+        (plan.policy.net.mode != NetMode::All, "--net"),
+        (plan.policy.unix.mode == UnixMode::None, "--no-unix"),
+    ];
+    for (_, option) in refused.into_iter().filter(|(refuses, _)| *refuses) {
+        output::notice(TOOL, &format!("not seen: sockets that {option} refuses to make at all"));
     }
     if nested {
         output::notice(TOOL, crate::nested::BUBBLEWRAP);
