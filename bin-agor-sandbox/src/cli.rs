@@ -121,7 +121,8 @@ pub struct PolicyArgs {
     /// Pass KEY (or `PREFIX*`) on although a filter would remove it; repeatable
     #[arg(long, value_name = "KEY", help_heading = "Process")]
     pub env_keep: Vec<OsString>,
-    /// Pass on only PATH, HOME, USER, the locale, the terminal, and what --env and --env-keep name
+    /// Pass on only PATH, HOME, USER, the locale, the terminal and the like, AGOR_* and XDG_*, and what --env
+    /// and --env-keep name
     #[arg(long, help_heading = "Process")]
     pub env_clean: bool,
     /// Limit a resource: nofile=1024, as=4G, nproc=200:400 (soft:hard); repeatable
