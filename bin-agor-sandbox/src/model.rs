@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::mounts::{Change, Mount};
+use crate::mounts::{Change, Mount, landlock_knows_sockets};
 use crate::observe::Want;
 use crate::plan::Plan;
+use crate::policy::Grant;
 use crate::profile::{NetMode, UnixMode};
 use crate::rights::Rights;
+use crate::sockets;
 
 /// The plan with all links resolved once.
 pub(crate) struct Model<'a> {
     plan: &'a Plan,
     grants: Vec<(PathBuf, Rights)>,
     unix: Vec<PathBuf>,
+    /// Sockets of other programs that Landlock itself refuses: those that were there before COMMAND.
+    outside: Vec<PathBuf>,
 }
 
 /// Why something is refused.
@@ -27,10 +31,19 @@ pub(crate) struct Refusal {
 impl<'a> Model<'a> {
     pub(crate) fn new(plan: &'a Plan) -> Model<'a> {
         let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let mut outside = Vec::new();
+        if plan.policy.unix.mode == UnixMode::Listed && landlock_knows_sockets(plan) {
+            let connects = |grant: &&Grant| grant.rights.write && !grant.without_sockets();
+            let roots: Vec<PathBuf> =
+                plan.grants.iter().filter(connects).filter_map(|grant| real(&grant.path)).collect();
+            outside = sockets::reachable().unwrap_or_default();
+            outside.retain(|socket| !roots.iter().any(|root| socket.starts_with(root)));
+        }
         Model {
             plan,
             grants: plan.grants.iter().filter_map(|grant| Some((real(&grant.path)?, grant.rights))).collect(),
             unix: plan.policy.unix.paths.iter().filter_map(|path| real(path)).collect(),
+            outside,
         }
     }
 
@@ -108,7 +121,9 @@ impl<'a> Model<'a> {
                 let refused = match self.plan.policy.unix.mode {
                     UnixMode::All => false,
                     UnixMode::None => true,
-                    UnixMode::Listed => !self.unix.contains(path) && self.hidden(path),
+                    UnixMode::Listed => {
+                        !self.unix.contains(path) && (self.hidden(path) || self.outside.contains(path))
+                    }
                 };
                 (refused && may(path, rustix::fs::Access::WRITE_OK)).then(|| {
                     refusal(&format!("connect to {}", shown(path)), format!("--unix {}", shown(path)))
@@ -160,4 +175,35 @@ impl<'a> Model<'a> {
 /// Whether file permissions would allow it, with the capabilities that are effective.
 fn may(path: &Path, access: rustix::fs::Access) -> bool {
     rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Args;
+    use crate::host::Host;
+    use crate::landlock::Support;
+    use crate::policy::Policy;
+
+    #[test]
+    fn sockets_that_landlock_refuses_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("s");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let refused = |options: &[&str]| {
+            let words = [options, &["--profile", "strict", "--", "true"]].concat();
+            let args = Args::parse(words.into_iter().map(std::ffi::OsString::from)).unwrap();
+            let host = Host::default();
+            let mut plan = Plan::new(Policy::build(&args, &host).unwrap(), &host).unwrap();
+            plan.mounts.clear();
+            plan.landlock = Support::Abi(9);
+            Model::new(&plan).refuses(&Want::Unix(path.clone())).is_some()
+        };
+        let (dir, path) = (dir.path().to_str().unwrap(), path.to_str().unwrap());
+        assert!(refused(&[]));
+        assert!(refused(&["--ro", dir]));
+        for options in [&["--unix", path][..], &["--rw", dir], &["--unix-all"]] {
+            assert!(!refused(options), "{options:?}");
+        }
+    }
 }
