@@ -350,7 +350,8 @@ impl Planner<'_> {
         };
         let Some(name) = path.file_name() else { return };
         // Whoever owns a directory can make it writable.
-        if !self.writable(&real) || !(may_create(&real) || self.owns(&real)) {
+        let can_be = may_create(&real) || (self.owns(&real) && !already_read_only(&real));
+        if !self.writable(&real) || !can_be {
             return;
         }
         let dir = between.iter().rev().fold(real, |path, name| path.join(name));

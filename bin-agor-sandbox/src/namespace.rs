@@ -155,7 +155,11 @@ pub(crate) fn predict(plan: &Plan, status: &mut Status) -> bool {
             listed
         }
         Err(why) => {
-            status.add("mounts", State::Absent, Some(format!("{why}; not kept: {}", names(&plan.mounts))));
+            let why = match plan.mounts.iter().find(|mount| mount.vital) {
+                Some(mount) => format!("COMMAND is not run: {}", overlap(mount, plan, why)),
+                None => format!("{why}; not kept: {}", names(&plan.mounts)),
+            };
+            status.add("mounts", State::Absent, Some(why));
             false
         }
     }

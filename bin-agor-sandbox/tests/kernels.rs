@@ -250,3 +250,38 @@ fn sockets_that_nobody_names_are_not_said_to_be_hidden() {
     assert_eq!(without("--require").code, 125);
     assert_eq!(without("--require --unix-all").code, 0);
 }
+
+#[test]
+fn what_cannot_be_written_needs_no_protection() {
+    let sandbox = Sandbox::new();
+    let program = env!("CARGO_BIN_EXE_agor-sandbox");
+    let script = format!(
+        "mount --bind . . && mount -o remount,bind,ro . && cd \"$PWD\" && exec {program} --require -- true"
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-Urm", "sh", "-c", &script]).env("HOME", sandbox.path("home"));
+    let ran = ran(command.env("AGOR_DATA_DIR", sandbox.path("data")).current_dir(sandbox.path("work")));
+    if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
+        return common::skip("no namespace to mount in");
+    }
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn explain_says_where_a_start_would_be_refused() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("work/a")).unwrap();
+    // Of no user, who may make no namespace.
+    let outside = |words: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.arg("-U").arg(env!("CARGO_BIN_EXE_agor-sandbox")).args(words);
+        ran(command.env("HOME", sandbox.path("home")).current_dir(sandbox.path("work")))
+    };
+    let run = outside(&["--ro", "a", "--", "true"]);
+    if !run.stderr.contains("cannot be kept from it") {
+        return common::skip("no namespace without a user, or one that may mount");
+    }
+    assert_eq!(run.code, 125, "{run:?}");
+    let explained = outside(&["explain", "--ro", "a"]);
+    assert!(explained.stdout.contains("COMMAND is not run: "), "{explained:?}");
+}
