@@ -65,6 +65,12 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// Landlock is there and cannot be had by this process.
+    #[error("restrict files and network with Landlock: {source}")]
+    Refused {
+        /// The cause.
+        source: io::Error,
+    },
     /// Too many Landlock layers.
     #[error("this is the 17th sandbox inside another; Landlock allows 16")]
     TooDeep,

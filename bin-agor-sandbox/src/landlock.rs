@@ -158,12 +158,41 @@ pub fn judge(plan: &Plan, abi: u32, hidden_sockets: bool, status: &mut Status) {
     status.add("scopes", state(&scopes), scopes);
 }
 
+const BY_SECCOMP: &str = "none, by seccomp";
+
+/// Takes back what was said of seccomp: there is no filter.
+#[cold]
+pub(crate) fn judge_unfiltered(status: &mut Status) {
+    for dropped in status.dropped.iter_mut().filter(|dropped| dropped.covered_by == Some("seccomp")) {
+        dropped.covered_by = None;
+    }
+    for layer in status.layers.iter_mut().filter(|layer| layer.why.as_deref() == Some(BY_SECCOMP)) {
+        layer.state = State::Absent;
+        layer.why = Some("no Landlock and no seccomp".to_owned());
+    }
+}
+
+/// Takes back what [`judge`] said: the kernel refuses to restrict this process.
+#[cold]
+pub(crate) fn judge_refused(plan: &Plan, error: &io::Error, status: &mut Status) {
+    let at = status.layers.iter().position(|layer| layer.name == "files").unwrap_or(status.layers.len());
+    let after = status.layers.split_off((at + 3).min(status.layers.len()));
+    status.layers.truncate(at);
+    let why = format!(
+        "Landlock refuses: {error}; it needs no_new_privs, and landlock_add_rule and landlock_restrict_self in a \
+         container's seccomp profile"
+    );
+    status.add("files", State::Absent, Some(why));
+    judge_without(plan, status);
+    status.layers.extend(after);
+}
+
 /// The layers `tcp` and `scopes` without any Landlock.
 pub fn judge_without(plan: &Plan, status: &mut Status) {
     let why = || Some("no Landlock".to_owned());
     match plan.policy.net.mode {
         NetMode::All => status.add("tcp", State::Off, Some("all".into())),
-        NetMode::None => status.add("tcp", State::Enforced, Some("none, by seccomp".into())),
+        NetMode::None => status.add("tcp", State::Enforced, Some(BY_SECCOMP.into())),
         NetMode::Ports => status.add("tcp", State::Absent, why()),
     };
     status.add("scopes", State::Absent, why());
@@ -192,7 +221,23 @@ fn access(grant: &Grant, abi: ABI) -> BitFlags<AccessFs> {
 const WHAT: &str = "restrict files and network with Landlock";
 
 fn failed(error: RulesetError) -> Error {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(inner) = inner.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return refused(io::Error::from_raw_os_error(inner));
+        }
+        cause = inner.source();
+    }
     Error::apply(WHAT, io::Error::other(error))
+}
+
+/// Nothing holds yet, so that COMMAND may run as on a kernel without Landlock, where a filter refuses these calls
+/// or no_new_privs could not be set.
+fn refused(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSYS) => Error::Refused { source: error },
+        _ => Error::apply(WHAT, error),
+    }
 }
 
 /// How many descriptors of granted paths wait for the end: closing one at a time costs more than all together.
@@ -263,7 +308,7 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<String>, Error> {
         .is_none_or(|most| most >= 4 * LEFT_OPEN as u64);
     let mut missing = Vec::new();
     for (number, grant) in plan.grants.iter().enumerate() {
-        let refused =
+        let unusable =
             |source| Error::Path { option: grant.rights.option().into(), path: grant.path.clone(), source };
         let fd = match open_path(&grant.path) {
             Ok(fd) => fd,
@@ -273,7 +318,7 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<String>, Error> {
                     missing.push(format!("{} {}", grant.rights.option(), grant.path.display()));
                     continue;
                 }
-                _ if grant.origin == Origin::Flag => return Err(refused(error)),
+                _ if grant.origin == Origin::Flag => return Err(unusable(error)),
                 _ => continue,
             },
         };
@@ -282,7 +327,10 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<String>, Error> {
             // Known to be no directory: the kernel need not refuse it first.
             access &= file_rights;
         }
-        allow(&rules, &fd, access, file_rights).map_err(refused)?;
+        allow(&rules, &fd, access, file_rights).map_err(|error| match refused(error) {
+            Error::Apply { source, .. } => unusable(source),
+            error => error,
+        })?;
         if roomy && number < LEFT_OPEN {
             // Closed with all others at once, right before COMMAND.
             let _ = fd.into_raw_fd();
@@ -291,8 +339,7 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<String>, Error> {
     for path in policy.unix.paths.iter().filter(|_| policy.unix.mode == UnixMode::Listed) {
         match open_path(path) {
             Ok(fd) if handled.contains(AccessFs::ResolveUnix) => {
-                kernel::landlock_allow(&rules, &fd, AccessFs::ResolveUnix as u64)
-                    .map_err(|error| Error::apply(WHAT, error))?;
+                kernel::landlock_allow(&rules, &fd, AccessFs::ResolveUnix as u64).map_err(refused)?;
             }
             Ok(_) => {}
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
@@ -308,6 +355,6 @@ pub fn restrict(plan: &Plan, abi: u32) -> Result<Vec<String>, Error> {
     match restricted {
         Ok(()) => Ok(missing),
         Err(error) if error.raw_os_error() == Some(libc::E2BIG) => Err(Error::TooDeep),
-        Err(error) => Err(Error::apply(WHAT, error)),
+        Err(error) => Err(refused(error)),
     }
 }

@@ -64,6 +64,8 @@ fn other_layers_that_fail_are_named_too() {
         (&[libc::SYS_capset][..], "capabilities"),
         (&[libc::SYS_unshare][..], "mounts"),
         (&[libc::SYS_move_mount][..], "mounts"),
+        (&[libc::SYS_landlock_add_rule][..], "files"),
+        (&[libc::SYS_landlock_restrict_self][..], "files"),
     ] {
         // A plain user has no capabilities to drop.
         if layer == "capabilities" && !sandbox_is_root() {
@@ -82,6 +84,16 @@ fn other_layers_that_fail_are_named_too() {
             assert_eq!(run.stdout.is_empty(), require);
         }
     }
+    let status = sandbox.path("status.json");
+    let mut command = sandbox.command();
+    command.args(["--net", "none", "--status-file"]).arg(&status).args(["--", "true"]);
+    kernel::fail(&mut command, &[libc::SYS_landlock_restrict_self, libc::SYS_seccomp], libc::EPERM);
+    assert_eq!(ran(&mut command).code, 0);
+    let status: serde_json::Value = serde_json::from_slice(&std::fs::read(status).unwrap()).unwrap();
+    let layers = status["layers"].as_array().unwrap();
+    let tcp = layers.iter().find(|layer| layer["name"] == "tcp").unwrap();
+    assert_eq!(tcp["state"], "absent", "{status}");
+    assert!(!status["dropped"].to_string().contains("seccomp"), "{status}");
     // What must never be writable is not, or nothing runs.
     sandbox.file("rw/keep/f", "kept");
     let mut command = sandbox.command();

@@ -89,7 +89,14 @@ pub(crate) fn become_command(
     if let Support::Abi(abi) = plan.landlock
         && !learning
     {
-        for option in landlock::restrict(plan, abi)? {
+        let missing = match landlock::restrict(plan, abi) {
+            Err(Error::Refused { source }) => {
+                landlock::judge_refused(plan, &source, &mut status);
+                Vec::new()
+            }
+            result => result?,
+        };
+        for option in missing {
             let what = format!("{option}: no such file or directory");
             if plan.policy.require {
                 return Err(Error::Required { layer: "files", why: what });
@@ -154,7 +161,10 @@ pub(crate) fn predict_rest(status: &mut Status) {
     status.add("no_new_privs", State::Enforced, None);
     match kernel::seccomp_has(libc::SECCOMP_RET_ERRNO) {
         Ok(()) => status.add("seccomp", State::Enforced, None),
-        Err(error) => status.add("seccomp", State::Absent, Some(error.to_string())),
+        Err(error) => {
+            landlock::judge_unfiltered(status);
+            status.add("seccomp", State::Absent, Some(error.to_string()))
+        }
     };
 }
 
@@ -188,6 +198,7 @@ fn filter(plan: &Plan, status: &mut Status, mode: Mode<'_>) -> Result<(), Error>
         match kernel::seccomp_install(&seccomp::program(&rules)) {
             Ok(()) => status.add("seccomp", State::Enforced, None),
             Err(error) => {
+                landlock::judge_unfiltered(status);
                 status.add("seccomp", State::Absent, Some(format!("the filter cannot be installed: {error}")))
             }
         };
