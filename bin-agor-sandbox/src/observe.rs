@@ -345,15 +345,29 @@ fn itself(path: &Path) -> PathBuf {
     }
 }
 
-/// `realpath`, for names too that do not exist.
+/// `realpath`, for names too that do not exist, and behind links too.
 fn canonical(path: &Path) -> PathBuf {
+    // As many links as the kernel follows (path_resolution(7)).
+    follow(path, &mut 40)
+}
+
+fn follow(path: &Path, links: &mut u32) -> PathBuf {
     if let Ok(real) = std::fs::canonicalize(path) {
         return real;
     }
     match (path.parent(), path.components().next_back()) {
-        (Some(parent), Some(Component::Normal(name))) => canonical(parent).join(name),
+        (Some(parent), Some(Component::Normal(name))) => {
+            let parent = follow(parent, links);
+            match std::fs::read_link(parent.join(name)) {
+                Ok(to) if *links > 0 => {
+                    *links -= 1;
+                    follow(&parent.join(to), links)
+                }
+                _ => parent.join(name),
+            }
+        }
         (Some(parent), Some(Component::ParentDir)) => {
-            canonical(parent).parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
+            follow(parent, links).parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
         }
         _ => path.to_path_buf(),
     }
@@ -405,6 +419,10 @@ mod tests {
         std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
         assert_eq!(canonical(&real.join("link/none/x")), real.join("none/x"));
         assert_eq!(canonical(&real.join("none/../y")), real.join("y"));
+        std::os::unix::fs::symlink("none/x", real.join("dangling")).unwrap();
+        assert_eq!(canonical(&real.join("dangling")), real.join("none/x"));
+        std::os::unix::fs::symlink("loop", real.join("loop")).unwrap();
+        assert_eq!(canonical(&real.join("loop")), real.join("loop"));
     }
 
     #[test]

@@ -80,6 +80,10 @@ fn what_fails_without_a_right_is_no_denial() {
     assert!(!ran.stderr.contains("denied: "), "{ran:?}");
     assert!(ran.stderr.contains("nothing was denied"), "{ran:?}");
     assert!(sandbox.path("work/a/b").is_dir() && sandbox.path("out/f").exists());
+    // A link that leads nowhere yet is a name that would be made.
+    std::os::unix::fs::symlink("made", sandbox.path("out/dangling")).unwrap();
+    let ran = sandbox.sh(&["--explain-denials"], "echo >../out/dangling");
+    assert!(ran.stderr.contains("/out/made: --rw "), "{ran:?}");
     // The same, where it is more than a name that is there.
     let ran = sandbox.sh(&["--explain-denials"], "mkdir ../out/new; rm ../out/f; mv ../out/d/g x");
     let out = sandbox.path("out").canonicalize().unwrap();
