@@ -121,6 +121,9 @@ fn first<T>(
     }
     let said = match std::env::var(variable) {
         Ok(text) if !text.is_empty() => Some((variable, text)),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            return Err(Error::Variable { name: variable, why: "it is not text".into() });
+        }
         _ => file,
     };
     let Some((name, text)) = said else { return Ok(None) };
