@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use agor_common::db::files::{self, Header, Index, Sharing};
 use agor_common::db::rusqlite::{self, Connection, ErrorCode};
-use agor_common::db::{self, Access, DbError};
+use agor_common::db::{self, Access, DbError, locks};
 
 use crate::cli::Mode;
 use crate::config::{Manners, Target};
@@ -34,10 +34,10 @@ const LARGE: u32 = 2048;
 /// Does one pass over `target`.
 pub(crate) fn run(target: &Target, manners: &Manners, control: &Control, seen: &mut Seen) -> Report {
     let started = Instant::now();
-    let mut report = Report::new(target.path.clone(), target.named);
+    let mut report = Report::new(target.path.clone(), target.named, manners.mode);
     match begin(target, manners, &mut report) {
         Ok(Some(conn)) => {
-            let mut pass = Pass { conn, manners, control, seen, report: &mut report, cost: None };
+            let mut pass = Pass { conn, manners, control, seen: &mut *seen, report: &mut report, cost: None };
             if let Err(error) = pass.run() {
                 let interrupted = error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
                 report.outcome = if interrupted { Outcome::Interrupted } else { Outcome::Failed };
@@ -45,6 +45,8 @@ pub(crate) fn run(target: &Target, manners: &Manners, control: &Control, seen: &
             }
             if report.error.as_ref().is_some_and(DbError::is_busy) {
                 report.outcome = Outcome::Blocked;
+                let holders = seen.look(&target.path, None);
+                report.in_the_way = seen::blockers(holders, report.frames_moved, report.frames);
             }
         }
         Ok(None) => {}
@@ -75,6 +77,11 @@ fn begin(target: &Target, manners: &Manners, report: &mut Report) -> Result<Opti
     };
     report.wal_bytes_before = files::wal_bytes(path);
     let whole = match Header::read(path).map_err(open)? {
+        Header::Empty if report.wal_bytes_before > 0 => {
+            let why =
+                "it is empty, but its log is not (SQLite deletes that when it opens the database)".into();
+            return Err(DbError::Foreign { path: path.clone(), what: "an SQLite database", why });
+        }
         Header::Empty => {
             report.outcome = Outcome::Nothing;
             return Ok(None);
@@ -87,6 +94,9 @@ fn begin(target: &Target, manners: &Manners, report: &mut Report) -> Result<Opti
         Header::Database { page_size, pages, .. } => u64::from(pages) * u64::from(page_size) <= meta.len(),
     };
     if report.wal_bytes_before == 0 && whole {
+        if log_was_deleted(path) {
+            return Err(DbError::LogDeleted { path: path.clone() });
+        }
         report.row = Some(Row { busy: 0, log: 0, checkpointed: 0 });
         report.outcome = Outcome::Nothing;
         return Ok(None);
@@ -111,6 +121,15 @@ fn begin(target: &Target, manners: &Manners, report: &mut Report) -> Result<Opti
     }
     let vfs = paced::register().then_some(paced::NAME);
     db::open_bare_through(path, Access::Write, vfs).map(Some)
+}
+
+/// Whether programs have the database open and go by a log that is not there. A frame is in the log before the
+/// index counts it and for longer, so of a log that is in order this can be seen for a moment only.
+fn log_was_deleted(path: &Path) -> bool {
+    let is_empty = || files::wal_bytes(path) == 0;
+    (0..3).all(|_| is_empty() && Index::read(path).is_some_and(|index| index.frames > 0))
+        && is_empty()
+        && locks::is_connected(path)
 }
 
 struct Pass<'a> {

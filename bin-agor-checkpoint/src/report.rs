@@ -6,6 +6,7 @@ use std::time::Duration;
 use agor_common::db::DbError;
 use agor_common::{Exit, Failure as _};
 
+use crate::cli::Mode;
 use crate::seen::InTheWay;
 
 /// The row of `PRAGMA wal_checkpoint`.
@@ -112,12 +113,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(database: PathBuf, named: bool) -> Report {
+    pub(crate) fn new(database: PathBuf, named: bool, mode: Mode) -> Report {
         Report {
             database,
             named,
             outcome: Outcome::Failed,
-            mode: "truncate",
+            mode: if mode == Mode::Passive { "passive" } else { "truncate" },
             row: None,
             frames: 0,
             frames_moved: 0,
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn only_what_was_done_is_zero() {
-        let mut report = Report::new("a".into(), false);
+        let mut report = Report::new("a".into(), false, Mode::Auto);
         for (outcome, code) in [
             (Outcome::Truncated, 0),
             (Outcome::Nothing, 0),

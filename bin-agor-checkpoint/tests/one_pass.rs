@@ -4,7 +4,9 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use common::{Other, Place, code, fill, intact, objects, open, rows, text, wal_bytes};
 
@@ -155,6 +157,64 @@ fn what_is_no_database_is_left_alone() {
 }
 
 #[test]
+fn who_keeps_everybody_out_is_named_in_the_object_too() {
+    let place = Place::new();
+    let path = place.wal("a.db", 5);
+    let holder = Other::start("alone", &path);
+    let output = place.run(&["--json", "--deadline", "100ms", "a.db"]);
+    assert_eq!(code(&output), 75, "{output:?}");
+    let line = &objects(&output)[0];
+    assert_eq!((line["outcome"].as_str(), line["error"]["code"].as_u64()), (Some("blocked"), Some(75)));
+    let who = &line["in_the_way"][0];
+    assert_eq!((who["pid"].as_i64(), who["lock"].as_str()), (Some(holder.pid()), Some("file")), "{line}");
+}
+
+#[test]
+fn the_mode_is_said_also_where_nothing_was_done() {
+    let place = Place::new();
+    fs::write(place.path("empty.db"), "").unwrap();
+    fs::write(place.path("bad.db"), "x").unwrap();
+    let output = place.run(&["--json", "--mode", "passive", "empty.db", "bad.db", "nope.db"]);
+    assert_eq!(code(&output), 65);
+    assert!(objects(&output).iter().all(|line| line["mode"] == "passive"), "{output:?}");
+}
+
+#[test]
+fn a_log_without_its_database_is_not_nothing() {
+    let place = Place::new();
+    let path = place.wal("a.db", 5);
+    let before = wal_bytes(&path);
+    fs::write(&path, "").unwrap();
+    let output = place.run(&["a.db"]);
+    assert_eq!((code(&output), text(&output.stdout).as_str()), (65, ""), "{output:?}");
+    assert!(text(&output.stderr).contains("it is empty, but its log is not"), "{output:?}");
+    assert_eq!(wal_bytes(&path), before);
+}
+
+#[test]
+fn a_log_that_was_deleted_in_use_is_not_nothing() {
+    let place = Place::new();
+    let path = place.wal("a.db", 5);
+    let reader = Other::start("reader", &path);
+    let log = fs::read(place.path("a.db-wal")).unwrap();
+    for left in ["no log", "an empty one"] {
+        let _ = fs::remove_file(place.path("a.db-wal"));
+        if left == "an empty one" {
+            fs::write(place.path("a.db-wal"), "").unwrap();
+        }
+        let output = place.run(&["--json", "a.db"]);
+        assert_eq!(code(&output), 74, "{left}: {output:?}");
+        let said = &objects(&output)[0]["error"]["message"];
+        assert!(said.as_str().unwrap().contains("the log was deleted while"), "{left}: {output:?}");
+    }
+    // The index alone, which nobody has open any more, says nothing.
+    drop(reader);
+    assert_eq!(code(&place.run(&["a.db"])), 0);
+    fs::write(place.path("a.db-wal"), log).unwrap();
+    assert_eq!((code(&place.run(&["a.db"])), rows(&path)), (0, 5));
+}
+
+#[test]
 fn one_bad_database_does_not_keep_the_others_from_their_pass() {
     let place = Place::new();
     let path = place.wal("good.db", 5);
@@ -184,6 +244,9 @@ fn usage_errors() {
     }
     let output = place.tool().env("AGOR_CHECKPOINT_DEADLINE", "never").output().unwrap();
     assert_eq!(code(&output), 78);
+    let output = place.tool().env("AGOR_CHECKPOINT_MODE", OsStr::from_bytes(b"\xff")).output().unwrap();
+    assert_eq!(code(&output), 78);
+    assert!(text(&output.stderr).contains("AGOR_CHECKPOINT_MODE: it is not text"), "{output:?}");
     fs::write(place.path("agor.toml"), "[checkpoint]\ndeadlien = '1s'\n").unwrap();
     let output = place.tool().env("AGOR_CONFIG", place.path("agor.toml")).output().unwrap();
     assert_eq!(code(&output), 78);

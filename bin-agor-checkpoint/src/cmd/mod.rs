@@ -38,7 +38,7 @@ fn pass_all(
     for target in &config.targets {
         let one = trace::database(&target.path);
         let report = if control.is_over() {
-            let mut report = Report::new(target.path.clone(), target.named);
+            let mut report = Report::new(target.path.clone(), target.named, config.manners.mode);
             report.outcome = Outcome::Interrupted;
             report
         } else {

@@ -180,6 +180,13 @@ pub(crate) fn play() {
             say("ready");
             wait();
         }
+        // The only one that may use it, as with `locking_mode = EXCLUSIVE` from the first read on.
+        "alone" => {
+            conn.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(())).unwrap();
+            fill(&conn, 1);
+            say("ready");
+            wait();
+        }
         // Commits rows until it is told to stop, and says how many and the longest wait in milliseconds.
         "busy" => {
             conn.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
