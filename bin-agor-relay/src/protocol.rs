@@ -79,22 +79,39 @@ struct Envelope<'a> {
     meta: Option<Meta>,
 }
 
+/// The one field of an envelope that its refusal needs.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
+/// An id as it may be: a string or an integer.
+fn usable(id: &RawValue) -> Option<&str> {
+    Some(id.get()).filter(|id| {
+        id.len() <= MAX_ID && (id.starts_with('"') || id.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+    })
+}
+
+fn is_object(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
+}
+
 impl<'a> Command<'a> {
     /// Parses one message; on refusal also the id, where there was a usable one.
     pub(crate) fn parse(text: &'a str) -> Result<Command<'a>, (Option<&'a str>, Refusal)> {
+        // serde would take an array of the fields for a struct.
+        if !is_object(text) {
+            return Err((None, Refusal(Code::BadJson, "not a command object".into())));
+        }
         let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| {
-            let code = if error.is_data() && text.trim_start().starts_with('{') {
-                Code::BadField
-            } else {
-                Code::BadJson
-            };
-            (None, Refusal(code, format!("not a command object: {error}")))
+            let code = if error.is_data() { Code::BadField } else { Code::BadJson };
+            // Another field is wrong: whoever waits for the answer finds it by the id.
+            let id = serde_json::from_str::<Named<'a>>(text).ok().and_then(|named| named.id);
+            (id.and_then(usable), Refusal(code, format!("not a command object: {error}")))
         })?;
         let id = envelope.id.map(RawValue::get);
-        let usable = id.filter(|id| {
-            id.len() <= MAX_ID && (id.starts_with('"') || id.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
-        });
-        let Some(id) = usable else {
+        let Some(id) = envelope.id.and_then(usable) else {
             let refusal = match id {
                 None => Refusal(Code::MissingField, "id is missing".into()),
                 Some(_) => Refusal(
@@ -114,6 +131,9 @@ impl<'a> Command<'a> {
     /// The payload as `T`; an absent one is `{}`.
     pub(crate) fn payload<T: Deserialize<'a>>(&self) -> Result<T, Refusal> {
         let text = self.payload.map_or("{}", RawValue::get);
+        if !is_object(text) {
+            return Err(Refusal(Code::BadField, "payload: not an object".into()));
+        }
         serde_json::from_str(text).map_err(|error| {
             let message = error.to_string();
             let code = if message.starts_with("missing field") { Code::MissingField } else { Code::BadField };
@@ -273,11 +293,19 @@ mod tests {
         assert_eq!(code("{"), Code::BadJson);
         assert_eq!(code(""), Code::BadJson);
         assert_eq!(code("[1]"), Code::BadJson);
+        assert_eq!(code(r#"[1,"ping",null,null,null]"#), Code::BadJson);
         assert_eq!(code("{}"), Code::MissingField);
         assert_eq!(code(r#"{"id":"a"}"#), Code::MissingField);
         assert_eq!(code(r#"{"id":{},"type":"ping"}"#), Code::BadField);
         assert_eq!(code(r#"{"id":"a","type":1}"#), Code::BadField);
         assert_eq!(Command::parse(r#"{"id":"a","session":"x"}"#).unwrap_err().0, Some("\"a\""));
+        let id = |text| Command::parse(text).unwrap_err().0;
+        assert_eq!(id(r#"{"id":"a","type":1}"#), Some("\"a\""));
+        assert_eq!(id(r#"{"type":"ping","session":[],"id":-7}"#), Some("-7"));
+        assert_eq!(id(r#"{"id":1,"id":2,"type":"ping"}"#), None);
+        assert_eq!(id(r#"{"id":{},"type":1}"#), None);
+        let listed = Command::parse(r#"{"id":1,"type":"session_write","payload":["a",null,true]}"#).unwrap();
+        assert_eq!(listed.payload::<Data<'_>>().unwrap_err().0, Code::BadField);
     }
 
     #[test]
