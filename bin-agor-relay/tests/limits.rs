@@ -114,6 +114,14 @@ fn a_message_of_the_limit_passes_and_one_more_byte_does_not() {
 }
 
 #[test]
+fn a_peer_that_is_gone_has_broken_no_rule() {
+    let server = Server::plain(&[], &["cat"]);
+    drop(bare(&server));
+    server.wait_log("connection of token main broke: ended without a goodbye");
+    assert!(!server.log().contains("protocol error"), "{}", server.log());
+}
+
+#[test]
 fn text_is_utf8_also_in_fragments_and_pings_go_between() {
     let server = Server::plain(&[], &["cat"]);
     let mut client = server.client();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -89,6 +89,10 @@ pub(crate) fn end_of(error: &WsError) -> End {
     match error {
         WsError::Capacity(CapacityError::MessageTooLong { .. }) => cut(1009, "message too large"),
         WsError::Utf8(_) => cut(1007, "invalid UTF-8"),
+        // It is gone: there is nobody to say anything to.
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            End::Broken("ended without a goodbye".into())
+        }
         WsError::Protocol(_) => cut(1002, "protocol error"),
         WsError::ConnectionClosed | WsError::AlreadyClosed => End::Closed,
         other => End::Broken(plainly(other)),
