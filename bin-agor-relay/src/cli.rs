@@ -80,17 +80,26 @@ fn duration(text: &str) -> Result<Duration, String> {
     crate::config::duration(text)
 }
 
+fn ping(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        every if every < Duration::from_millis(100) => Err("must be at least 100ms".into()),
+        every if every > Duration::from_secs(3600) => Err("must be at most 1h".into()),
+        every => Ok(every),
+    }
+}
+
 fn size(text: &str) -> Result<u64, String> {
     crate::config::size(text)
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Serve {
-    /// TCP port to listen on; 0 takes a free one (see --port-file)
-    #[arg(long, env = "AGOR_RELAY_PORT", value_name = "PORT", help_heading = "Listening")]
+    /// TCP port to listen on; 0 takes a free one (see --port-file) [env: AGOR_RELAY_PORT]
+    #[arg(long, value_name = "PORT", help_heading = "Listening")]
     pub(crate) port: Option<u16>,
     /// Address to listen on [default: :: and 0.0.0.0 with TLS, loopback with --insecure]
-    #[arg(long, env = "AGOR_RELAY_LISTEN", value_name = "ADDRESS", help_heading = "Listening")]
+    /// [env: AGOR_RELAY_LISTEN]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Listening")]
     pub(crate) listen: Option<String>,
     /// Write the actual port as a decimal line into FILE (made anew, atomically; a pipe is written to) once listening
     #[arg(long, value_name = "FILE", help_heading = "Listening")]
@@ -99,11 +108,11 @@ pub(crate) struct Serve {
     #[arg(long, help_heading = "Listening")]
     pub(crate) insecure: bool,
 
-    /// Certificate chain (PEM); re-read on SIGHUP
-    #[arg(long, env = "AGOR_RELAY_TLS_CERT", value_name = "FILE", help_heading = "TLS")]
+    /// Certificate chain (PEM); re-read on SIGHUP [env: AGOR_RELAY_TLS_CERT]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// Private key of the certificate (PEM: PKCS#8, PKCS#1 or SEC1)
-    #[arg(long, env = "AGOR_RELAY_TLS_KEY", value_name = "FILE", help_heading = "TLS")]
+    /// Private key of the certificate (PEM: PKCS#8, PKCS#1 or SEC1) [env: AGOR_RELAY_TLS_KEY]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Lowest TLS version accepted [default: 1.3]
     #[arg(long, value_enum, value_name = "VERSION", help_heading = "TLS")]
@@ -185,8 +194,8 @@ pub(crate) struct Serve {
 /// Where the bearer token comes from, in this order; else $CREDENTIALS_DIRECTORY/token, else AGOR_RELAY_TOKEN.
 #[derive(Debug, Default, Args)]
 pub(crate) struct TokenSource {
-    /// File that holds the bearer token; - is stdin (server only)
-    #[arg(long, value_name = "FILE", env = "AGOR_RELAY_TOKEN_FILE", help_heading = "Access")]
+    /// File that holds the bearer token; - is stdin (server only) [env: AGOR_RELAY_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
     pub(crate) token_file: Option<PathBuf>,
     /// Inherited descriptor to read the bearer token from
     #[arg(long, value_name = "N", help_heading = "Access", conflicts_with_all = ["token_file", "token"])]
@@ -257,8 +266,8 @@ pub(crate) struct Connect {
     /// Keep trying for this long after a connection is lost; 0 never tries again
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = "End")]
     pub(crate) retry: Duration,
-    /// Ping interval; a relay that is silent for two of them counts as lost
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration, help_heading = "End")]
+    /// Ping interval, 100ms to 1h; a relay that is silent for two of them counts as lost
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = ping, help_heading = "End")]
     pub(crate) ping: Duration,
     /// Time for one attempt to connect, handshakes included
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "End")]

@@ -34,6 +34,27 @@ fn without_tls_it_names_both_remedies_and_opens_nothing() {
 }
 
 #[test]
+fn a_variable_gives_way_to_a_flag_and_an_empty_one_is_none() {
+    let server = Server::start_with(Place::new(), false, &[], &["cat"], |command| {
+        command.env("AGOR_RELAY_TOKEN_FILE", "absent").env("AGOR_RELAY_PORT", "nonsense");
+        command.env("AGOR_RELAY_LISTEN", "").env("AGOR_RELAY_TLS_CERT", "").env("AGOR_RELAY_TLS_KEY", "");
+    });
+    server.client();
+    let place = Place::new();
+    // A subcommand does not ask for it.
+    let out = run(place.relay().args(["token", "hash", "token"]).env("AGOR_RELAY_PORT", "nonsense"), b"");
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let mut command = place.relay();
+    command.args(["--insecure", "--token-file", "token"]).args(CAT).env("AGOR_RELAY_PORT", "70000");
+    let (code, text) = refused(&mut command);
+    assert!(code == 2 && text.contains("AGOR_RELAY_PORT 70000"), "{code} {text}");
+    let mut command = place.relay();
+    command.args(["connect", "ws://localhost:1", "--insecure"]).env("AGOR_RELAY_TOKEN_FILE", "absent");
+    assert_eq!(refused(&mut command).0, 66);
+    assert_eq!(refused(command.args(["--token", TOKEN])).0, 69);
+}
+
+#[test]
 fn insecure_beyond_loopback_warns_loudly() {
     let server = Server::plain(&["--listen", "0.0.0.0"], &["cat"]);
     assert!(server.log().contains("beyond loopback"), "{}", server.log());
@@ -48,6 +69,10 @@ fn usage_errors_are_two_and_help_is_zero() {
     assert_eq!(refused(place.relay().args(["connect"])).0, 2);
     for words in [&["--help"][..], &["--version"], &["connect", "--help"], &["token", "new", "--help"]] {
         assert!(run(place.relay().args(words), b"").status.success(), "{words:?}");
+    }
+    for ping in ["0", "1ms", "2h"] {
+        let (code, text) = refused(place.relay().args(["connect", "wss://h", "--ping", ping]));
+        assert!(code == 2 && text.contains("--ping") && text.contains("must be at"), "{code} {text}");
     }
     let (code, text) = refused(place.relay().args(["--token-file", "token"]).args(PAIR));
     assert!(code == 2 && text.contains("no session"), "{text}");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use agor_common::{output, time};
 
 use super::table::Table;
+use super::variable;
 use crate::cli::{Serve, TokenSource};
 use crate::error::Error;
 use crate::token::{Grant, Hash, Scope, Secret};
@@ -14,7 +15,7 @@ use crate::{TOOL, sys};
 /// was let in until now, if anything was.
 pub(super) fn grants(serve: &Serve, table: &Table, before: &[Grant]) -> Result<Vec<Grant>, Error> {
     let mut grants = Vec::new();
-    let file = serve.token.token_file.clone().or_else(|| table.token_file.clone());
+    let file = token_file(&serve.token).or_else(|| table.token_file.clone());
     // A descriptor and stdin give their token once; by the time of a reload the number may be that of a
     // descriptor of ours.
     let once = serve.token.token.is_none()
@@ -55,6 +56,11 @@ pub(super) fn grants(serve: &Serve, table: &Table, before: &[Grant]) -> Result<V
         ));
     }
     Ok(grants)
+}
+
+/// The token file that the command line or the environment names.
+pub(crate) fn token_file(source: &TokenSource) -> Option<PathBuf> {
+    source.token_file.clone().or_else(|| variable("AGOR_RELAY_TOKEN_FILE").map(PathBuf::from))
 }
 
 /// The token from the first source that has one.

@@ -20,7 +20,7 @@ use crate::throttle::Limit;
 use crate::token::Grant;
 
 use grants::grants;
-pub(crate) use grants::secret;
+pub(crate) use grants::{secret, token_file};
 pub(crate) use table::Table;
 use table::{Restart, SessionTable};
 
@@ -49,6 +49,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "a number of bytes, with K, M or G".to_owned())?;
     number.checked_mul(1 << unit).ok_or_else(|| "it is too large".to_owned())
+}
+
+/// A variable that stands for a flag; an empty one counts as not set. Read here and not by clap: it gives way to
+/// any flag, and the subcommands have nothing to do with the server's.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// How a session's process is started.
@@ -221,8 +227,9 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 fn tls_files(serve: &Serve, table: &Table) -> Result<Option<TlsFiles>, Error> {
-    let cert = serve.tls_cert.clone().or_else(|| table.tls_cert.clone());
-    let key = serve.tls_key.clone().or_else(|| table.tls_key.clone());
+    let named = |flag: &Option<PathBuf>, name| flag.clone().or_else(|| variable(name).map(PathBuf::from));
+    let cert = named(&serve.tls_cert, "AGOR_RELAY_TLS_CERT").or_else(|| table.tls_cert.clone());
+    let key = named(&serve.tls_key, "AGOR_RELAY_TLS_KEY").or_else(|| table.tls_key.clone());
     let client_ca = serve.client_ca.clone().or_else(|| table.client_ca.clone());
     let min = match (serve.tls_min, table.tls_min.as_deref()) {
         (Some(min), _) => min,
@@ -255,9 +262,16 @@ fn tls_files(serve: &Serve, table: &Table) -> Result<Option<TlsFiles>, Error> {
 }
 
 fn listen(serve: &Serve, table: &Table, tls: bool) -> Result<Listen, Error> {
-    let port = serve.port.or(table.port).unwrap_or(9750);
-    let named = serve.listen.as_deref().or(table.listen.as_deref());
-    let addresses = match named {
+    let port = match (serve.port, variable("AGOR_RELAY_PORT")) {
+        (None, Some(text)) => text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+            let what = format!("AGOR_RELAY_PORT {} is not a port from 0 to 65535", text.display());
+            Error::usage(what, "--port goes before it")
+        })?,
+        (flag, _) => flag.or(table.port).unwrap_or(9750),
+    };
+    let said = variable("AGOR_RELAY_LISTEN").map(|text| text.to_string_lossy().into_owned());
+    let named = serve.listen.clone().or(said).or_else(|| table.listen.clone());
+    let addresses = match named.as_deref() {
         None if tls => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         Some("localhost") => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],

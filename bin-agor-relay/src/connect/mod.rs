@@ -27,9 +27,10 @@ impl Url {
     fn parse(text: &str) -> Result<Url, Error> {
         let bad =
             |why: &str| Error::usage(format!("{text:?} is not a relay's URL: {why}"), "wss://HOST:PORT");
-        let (tls, rest) = match (text.strip_prefix("wss://"), text.strip_prefix("ws://")) {
-            (Some(rest), _) => (true, rest),
-            (_, Some(rest)) => (false, rest),
+        // A scheme is the same in capitals (RFC 3986, section 3.1).
+        let (tls, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => (true, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => (false, rest),
             _ => return Err(bad("it begins with neither wss:// nor ws://")),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -89,13 +90,14 @@ pub(crate) fn run(args: &Connect) -> Result<Exit, Error> {
             "use wss://, or --insecure on a way that nobody else can read",
         ));
     }
-    if args.token.token_file.as_deref() == Some(std::path::Path::new("-")) {
+    let token_file = config::token_file(&args.token);
+    if token_file.as_deref() == Some(std::path::Path::new("-")) {
         return Err(Error::usage(
             "--token-file - is for the server: stdin goes to the session here",
             "use a file",
         ));
     }
-    let Some(token) = config::secret(&args.token, args.token.token_file.clone())? else {
+    let Some(token) = config::secret(&args.token, token_file)? else {
         return Err(Error::setup("there is no token to authenticate with", "give --token-file FILE"));
     };
     let tls = if url.tls {
@@ -125,6 +127,7 @@ mod tests {
         let url = |text: &str| Url::parse(text).map(|url| (url.tls, url.authority())).ok();
         assert_eq!(url("wss://h:1"), Some((true, "h:1".into())));
         assert_eq!(url("wss://h/"), Some((true, "h:9750".into())));
+        assert_eq!(url("WSS://h:1"), Some((true, "h:1".into())));
         assert_eq!(url("ws://[::1]:5"), Some((false, "[::1]:5".into())));
         assert_eq!(url("wss://[::1]"), Some((true, "[::1]:9750".into())));
         for bad in ["h:1", "https://h", "wss://", "wss://h:x", "wss://h:0", "wss://h/?token=x", "wss://u@h:1"]
