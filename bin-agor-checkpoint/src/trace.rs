@@ -1,10 +1,10 @@
 //! Passes as spans, metrics and log records. Command lines of other processes stay out of them.
 
-use agor_common::telemetry;
+use agor_common::{Exit, telemetry};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::report::{Outcome, Report};
+use crate::report::Report;
 
 /// The root span of one pass over all databases.
 pub(crate) fn pass(trigger: &'static str, databases: usize) -> Span {
@@ -44,9 +44,9 @@ pub(crate) fn record(span: &Span, report: &Report, trigger: &'static str) {
     }
     let database = report.database.display().to_string();
     let _in = span.enter();
-    match report.outcome {
+    match report.exit() {
         // stdout has said it already; the span and the metrics say it to the collector.
-        Outcome::Truncated | Outcome::Nothing | Outcome::Copied | Outcome::Missing => {
+        Exit::OK => {
             tracing::debug!(database, outcome, trigger, wal_bytes = report.wal_bytes_after, "checkpoint");
         }
         _ => {
