@@ -240,7 +240,11 @@ impl Pass<'_> {
                 next_try = Instant::now() + gap.mul_f64(0.75 + fastrand::f64() / 2.0);
             }
             if Instant::now() >= give_up {
-                self.report.outcome = if moved { Outcome::Partial } else { Outcome::Blocked };
+                self.report.outcome = match moved {
+                    _ if self.control.is_over() => Outcome::Interrupted,
+                    true => Outcome::Partial,
+                    false => Outcome::Blocked,
+                };
                 return Ok(());
             }
             let pause = Duration::from_micros(fastrand::u64(5_000..25_000));

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
+use agor_common::db::locks;
 use common::{Other, Place, fill, intact, open, rows, wal_bytes};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -135,6 +136,31 @@ fn term_ends_a_pass_that_is_held_up() {
     drop(reader);
     intact(&path);
     assert_eq!(rows(&path), 20);
+}
+
+#[test]
+fn a_pass_that_is_ended_while_it_waits_says_so() {
+    let place = Place::new();
+    let path = place.wal("a.db", 10);
+    let conn = open(&path);
+    let _reader = Other::start("reader", &path);
+    fill(&conn, 10);
+    for (n, signal) in [Signal::TERM, Signal::INT, Signal::HUP].into_iter().cycle().take(15).enumerate() {
+        let running = Running::start(&place, &["--deadline", "1h", "a.db"]);
+        // It has tried to empty the log, which needs the right to write, and waits for the reader now.
+        let pid = i32::try_from(running.child.id()).unwrap();
+        let tries = || {
+            let tries = |one: &locks::Holder| (one.slot, one.pid) == (locks::Slot::Write, Some(pid));
+            locks::holders(&path).iter().any(tries)
+        };
+        while !tries() {}
+        while tries() {}
+        // At any moment of a round of its waiting.
+        std::thread::sleep(Duration::from_millis(3 * n as u64));
+        running.signal(signal);
+        let (code, said) = running.end();
+        assert_eq!((code, said[0]["outcome"].as_str()), (Some(128 + signal.as_raw()), Some("interrupted")));
+    }
 }
 
 #[test]
