@@ -79,6 +79,20 @@ fn usage_errors_are_two_and_help_is_zero() {
 }
 
 #[test]
+fn what_the_file_says_is_refused_in_its_own_words() {
+    let place = Place::new();
+    for (text, word) in [
+        ("listen = 'here'", "relay.listen = \"here\""),
+        ("allow_origin = ['https://ui.example/']", "https://ui.example/"),
+        ("allow_origin = ['']", "no browser sends"),
+    ] {
+        place.write("agor.toml", &format!("[relay]\n{text}\n"));
+        let (code, said) = serve(&place, &["--insecure", "--token-file", "token"]);
+        assert!(code == 78 && said.contains(word), "{text}: {code} {said}");
+    }
+}
+
+#[test]
 fn certificates_and_keys_are_checked_at_start() {
     let place = Place::new();
     place.write("empty", "");

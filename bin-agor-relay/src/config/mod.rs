@@ -199,6 +199,12 @@ impl Config {
         }
         let mut allow_origin = serve.allow_origin.clone();
         allow_origin.extend(table.allow_origin);
+        if let Some(text) = allow_origin.iter().find(|text| !is_origin(text)) {
+            return Err(Error::setup(
+                format!("no browser sends the origin {text:?}, so that allowing it lets nobody in"),
+                "SCHEME://HOST or SCHEME://HOST:PORT, without a path or a final slash; there are no wildcards",
+            ));
+        }
         Ok(Config {
             listen,
             port_file: serve.port_file.clone(),
@@ -224,6 +230,15 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && !name.starts_with(['-', '.'])
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// What an `Origin` header may be (RFC 6454, section 6.2).
+fn is_origin(text: &str) -> bool {
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
+    text == "null"
+        || text.split_once("://").is_some_and(|(scheme, host)| {
+            plain(scheme) && plain(host) && !host.contains(['/', '?', '#', '@'])
+        })
 }
 
 fn tls_files(serve: &Serve, table: &Table) -> Result<Option<TlsFiles>, Error> {
@@ -269,17 +284,26 @@ fn listen(serve: &Serve, table: &Table, tls: bool) -> Result<Listen, Error> {
         })?,
         (flag, _) => flag.or(table.port).unwrap_or(9750),
     };
-    let said = variable("AGOR_RELAY_LISTEN").map(|text| text.to_string_lossy().into_owned());
-    let named = serve.listen.clone().or(said).or_else(|| table.listen.clone());
+    let said = || variable("AGOR_RELAY_LISTEN").map(|text| text.to_string_lossy().into_owned());
+    let named = serve.listen.clone().or_else(said);
+    let from_file = named.is_none();
+    let named = named.or_else(|| table.listen.clone());
     let addresses = match named.as_deref() {
         None if tls => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         Some("localhost") => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         Some(text) => {
             let bare = text.trim_start_matches('[').trim_end_matches(']');
-            vec![bare.parse().map_err(|_| {
-                Error::usage(format!("--listen {text} is not an IP address"), "use 0.0.0.0 or :: for all")
-            })?]
+            let refused = |_| match from_file {
+                true => Error::setup(
+                    format!("relay.listen = \"{text}\": not an IP address"),
+                    "0.0.0.0 or :: is all",
+                ),
+                false => {
+                    Error::usage(format!("--listen {text} is not an IP address"), "use 0.0.0.0 or :: for all")
+                }
+            };
+            vec![bare.parse().map_err(refused)?]
         }
     };
     if !tls && addresses.iter().any(|ip| !ip.is_loopback()) {
@@ -458,6 +482,17 @@ mod tests {
         assert!(is_name("coder-1.a_b"));
         for bad in ["", "a/b", "..", "-x", "a b", "ü", &"x".repeat(65)] {
             assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        for good in ["https://ui.example", "http://127.0.0.1:8080", "http://[::1]:1", "app://x", "null"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in ["", "*", "ui.example", "https://", "https://ui.example/", "https://*.example", "a b://c"]
+        {
+            assert!(!is_origin(bad), "{bad}");
         }
     }
 
