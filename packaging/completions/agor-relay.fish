@@ -25,15 +25,15 @@ function __fish_agor_relay_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c agor-relay -n "__fish_agor_relay_needs_command" -l port -d 'TCP port to listen on; 0 takes a free one (see --port-file)' -r
-complete -c agor-relay -n "__fish_agor_relay_needs_command" -l listen -d 'Address to listen on [default: :: and 0.0.0.0 with TLS, loopback with --insecure]' -r
+complete -c agor-relay -n "__fish_agor_relay_needs_command" -l port -d 'TCP port to listen on; 0 takes a free one (see --port-file) [env: AGOR_RELAY_PORT]' -r
+complete -c agor-relay -n "__fish_agor_relay_needs_command" -l listen -d 'Address to listen on [default: :: and 0.0.0.0 with TLS, loopback with --insecure] [env: AGOR_RELAY_LISTEN]' -r
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l port-file -d 'Write the actual port as a decimal line into FILE (made anew, atomically; a pipe is written to) once listening' -r -F
-complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-cert -d 'Certificate chain (PEM); re-read on SIGHUP' -r -F
-complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-key -d 'Private key of the certificate (PEM: PKCS#8, PKCS#1 or SEC1)' -r -F
+complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-cert -d 'Certificate chain (PEM); re-read on SIGHUP [env: AGOR_RELAY_TLS_CERT]' -r -F
+complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-key -d 'Private key of the certificate (PEM: PKCS#8, PKCS#1 or SEC1) [env: AGOR_RELAY_TLS_KEY]' -r -F
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l tls-min -d 'Lowest TLS version accepted [default: 1.3]' -r -f -a "1.2\t'TLS 1.2 and 1.3'
 1.3\t'TLS 1.3 only'"
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l client-ca -d 'Demand a client certificate that this CA (PEM) has signed' -r -F
-complete -c agor-relay -n "__fish_agor_relay_needs_command" -l token-file -d 'File that holds the bearer token; - is stdin (server only)' -r -F
+complete -c agor-relay -n "__fish_agor_relay_needs_command" -l token-file -d 'File that holds the bearer token; - is stdin (server only) [env: AGOR_RELAY_TOKEN_FILE]' -r -F
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l token-fd -d 'Inherited descriptor to read the bearer token from' -r
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l token -d 'The bearer token itself; discouraged, since ps shows it' -r
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l allow-origin -d 'Browser origin that may connect (repeatable); any other Origin header is refused' -r
@@ -65,7 +65,7 @@ complete -c agor-relay -n "__fish_agor_relay_needs_command" -a "connect" -d 'Con
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -a "token" -d 'Make or hash a bearer token'
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -a "pin" -d 'Print the SPKI pin (sha256//…) of a certificate file or of a running server'
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -a "cert" -d 'Make a self-signed certificate'
-complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l token-file -d 'File that holds the bearer token; - is stdin (server only)' -r -F
+complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l token-file -d 'File that holds the bearer token; - is stdin (server only) [env: AGOR_RELAY_TOKEN_FILE]' -r -F
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l token-fd -d 'Inherited descriptor to read the bearer token from' -r
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l token -d 'The bearer token itself; discouraged, since ps shows it' -r
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l pin -d 'Pin of the server\'s public key, sha256//BASE64 (repeatable: one match is enough)' -r
@@ -78,7 +78,7 @@ complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l state 
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l linger -d 'After stdin ended: how long without output before the connection is closed; `forever` waits for the session to end' -r
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l replies -d 'End with success as soon as N lines of stdout have come; 124 if --linger runs out first' -r
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l retry -d 'Keep trying for this long after a connection is lost; 0 never tries again' -r
-complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l ping -d 'Ping interval; a relay that is silent for two of them counts as lost' -r
+complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l ping -d 'Ping interval, 100ms to 1h; a relay that is silent for two of them counts as lost' -r
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l timeout -d 'Time for one attempt to connect, handshakes included' -r
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l tofu -d 'Trust the key seen first and remember it in known_relays; a changed key is refused'
 complete -c agor-relay -n "__fish_agor_relay_using_subcommand connect" -l insecure -d 'Allow ws://, which sends the token in clear'
