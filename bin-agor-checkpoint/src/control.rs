@@ -15,6 +15,9 @@ use signal_hook::iterator::Signals;
 
 use crate::failure::Error;
 
+/// How long what is printed may take after the end, before nobody is thought to read it.
+const READ: Duration = Duration::from_millis(100);
+
 /// How long after an interrupt the next one follows, while the statement goes on: one that comes between
 /// two statements has no effect.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -25,6 +28,8 @@ struct State {
     running: Option<InterruptHandle>,
     /// When it must end for the writers' sake.
     due: Option<Instant>,
+    /// Something is being printed.
+    printing: bool,
     /// The signal that ends the program, and when everything must be over.
     stop: Option<(i32, Instant)>,
 }
@@ -117,6 +122,19 @@ impl Control {
         value
     }
 
+    /// Runs `work`, which prints. A write to a pipe that nobody reads does not end, so where the program must
+    /// end, the signal does what it does by default.
+    pub(crate) fn print<T>(&self, work: impl FnOnce() -> T) -> T {
+        let printing = |now| {
+            self.0.lock().printing = now;
+            self.0.changed.notify_all();
+        };
+        printing(true);
+        let value = work();
+        printing(false);
+        value
+    }
+
     /// The running statement must end at `due`.
     pub(crate) fn limit(&self, due: Instant) {
         self.0.lock().due = Some(due);
@@ -138,10 +156,20 @@ impl Control {
     }
 }
 
-/// The clock: interrupts the running statement when its time is over.
+/// The clock: interrupts the running statement when its time is over, and ends a write that does not.
 fn watch(shared: &Shared) {
     let mut state = shared.lock();
     loop {
+        if let Some((signal, end)) = state.stop.filter(|_| state.printing) {
+            let left = (end + READ).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // It returns only where it failed.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            let left = left.max(READ);
+            state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        }
         let end = state.stop.map(|(_, end)| end);
         let Some(due) = state.due.into_iter().chain(end).min().filter(|_| state.running.is_some()) else {
             state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

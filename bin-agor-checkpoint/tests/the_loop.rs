@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
@@ -164,6 +164,38 @@ fn a_pass_that_is_ended_while_it_waits_says_so() {
 }
 
 #[test]
+fn a_reader_that_never_reads_keeps_nobody_from_ending_it() {
+    use rustix::fs::{OFlags, fcntl_setfl};
+    use std::os::unix::process::ExitStatusExt as _;
+    let place = Place::new();
+    let path = place.wal("a.db", 1);
+    for options in [&["--json", "a.db"][..], &["--interval", "1h", "a.db"]] {
+        let (_reader, mut full) = std::io::pipe().unwrap();
+        fcntl_setfl(&full, OFlags::NONBLOCK).unwrap();
+        while full.write(&[b' '; 512]).is_ok() {}
+        fcntl_setfl(&full, OFlags::empty()).unwrap();
+        fill(&open(&path), 1);
+        let mut child = place.tool().args(options).stdout(full).spawn().unwrap();
+        // Only the line is left to do.
+        while wal_bytes(&path) > 0 {
+            std::thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let began = Instant::now();
+        let ended = loop {
+            match child.try_wait().unwrap() {
+                None if began.elapsed() < Duration::from_secs(20) => std::thread::yield_now(),
+                ended => break ended,
+            }
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        let ended = ended.expect("it waits for its reader");
+        assert!(ended.signal() == Some(15) || ended.code() == Some(143), "{options:?}: {ended}");
+    }
+}
+
+#[test]
 fn term_during_a_copy_leaves_the_database_whole() {
     let place = Place::new();
     let path = place.wal("a.db", 0);
@@ -175,7 +207,7 @@ fn term_during_a_copy_leaves_the_database_whole() {
     .unwrap();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let running = Running::start(&place, &["a.db"]);
-        while agor_common::db::locks::holders(&path).is_empty() && wal_bytes(&path) > 0 {
+        while locks::holders(&path).is_empty() && wal_bytes(&path) > 0 {
             std::thread::yield_now();
         }
         // It may have ended by itself.

@@ -44,8 +44,10 @@ fn pass_all(
         } else {
             one.in_scope(|| pass::run(target, &config.manners, control, seen))
         };
-        trace::record(&one, &report, trigger);
-        output::print(out, config, &report, trigger)?;
+        control.print(|| {
+            trace::record(&one, &report, trigger);
+            output::print(out, config, &report, trigger)
+        })?;
         reports.push(report);
     }
     let exit = report::combine(reports.iter().map(Report::exit));
