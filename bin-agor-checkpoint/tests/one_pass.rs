@@ -7,6 +7,7 @@ mod common;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::process::Stdio;
 
 use common::{Other, Place, code, fill, intact, objects, open, rows, text, wal_bytes};
 
@@ -111,12 +112,7 @@ fn a_reader_that_ends_in_time_is_waited_for() {
     let place = Place::new();
     let path = place.wal("a.db", 20);
     let mut reader = Other::start("reader", &path);
-    let run = place
-        .tool()
-        .args(["--deadline", "60s", "a.db"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let run = place.tool().args(["--deadline", "60s", "a.db"]).stdout(Stdio::piped()).spawn().unwrap();
     // Only when the frames were moved and the reader is all that is left.
     while agor_common::db::files::Index::read(&path).is_none_or(|index| index.moved < index.frames) {
         std::thread::yield_now();
@@ -226,6 +222,26 @@ fn one_bad_database_does_not_keep_the_others_from_their_pass() {
     assert_eq!(of("outcome"), ["failed", "missing", "truncated"]);
     assert_eq!(of("exit"), [65, 66, 0]);
     assert_eq!(wal_bytes(&path), 0);
+}
+
+#[test]
+fn what_cannot_be_printed_is_done_all_the_same() {
+    let place = Place::new();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    for (stdout, want) in [(Stdio::from(closed), 0), (Stdio::from(full), 74)] {
+        let paths = ["a.db", "b.db", "c.db"].map(|name| place.wal(name, 5));
+        let output = place.tool().args(&paths).stdout(stdout).output().unwrap();
+        assert_eq!(code(&output), want, "{output:?}");
+        assert_eq!(paths.map(|path| wal_bytes(&path)), [0; 3]);
+    }
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    place.wal("a.db", 5);
+    let output = place.tool().args(["a.db", "nope.db"]).stdout(closed).output().unwrap();
+    assert_eq!(code(&output), 66, "{output:?}");
+    assert!(text(&output.stderr).contains("nope.db: no such file"), "{output:?}");
 }
 
 #[test]

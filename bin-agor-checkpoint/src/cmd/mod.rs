@@ -22,19 +22,23 @@ const GRACE: Duration = Duration::from_millis(700);
 struct Summary {
     exit: Exit,
     reports: Vec<Report>,
+    /// What became of the first line that could not be printed.
+    printed: Result<(), OutError>,
 }
 
-/// One pass over every database, each printed as soon as it is known.
+/// One pass over every database, each printed as soon as it is known. Where that fails the others have their
+/// pass all the same.
 fn pass_all(
     config: &Config,
     control: &Control,
     seen: &mut Seen,
     out: &mut Out,
     trigger: &'static str,
-) -> Result<Summary, OutError> {
+) -> Summary {
     let span = trace::pass(trigger, config.targets.len());
     let _in = span.enter();
     let mut reports = Vec::with_capacity(config.targets.len());
+    let mut printed = Ok(());
     for target in &config.targets {
         let one = trace::database(&target.path);
         let report = if control.is_over() {
@@ -46,11 +50,14 @@ fn pass_all(
         };
         control.print(|| {
             trace::record(&one, &report, trigger);
-            output::print(out, config, &report, trigger)
-        })?;
+            let one = output::print(out, config, &report, trigger);
+            if printed.is_ok() {
+                printed = one;
+            }
+        });
         reports.push(report);
     }
     let exit = report::combine(reports.iter().map(Report::exit));
     span.record("exit", exit.code());
-    Ok(Summary { exit, reports })
+    Summary { exit, reports, printed }
 }

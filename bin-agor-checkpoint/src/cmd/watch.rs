@@ -78,7 +78,8 @@ impl Loop<'_> {
         out: &mut Out,
         trigger: &'static str,
     ) -> Result<Exit, Error> {
-        let summary = super::pass_all(config, &self.control, seen, out, trigger)?;
+        let summary = super::pass_all(config, &self.control, seen, out, trigger);
+        summary.printed?;
         if let Some(growth) = &mut self.growth {
             for report in &summary.reports {
                 growth.done(&report.database);
