@@ -55,6 +55,30 @@ fn a_variable_gives_way_to_a_flag_and_an_empty_one_is_none() {
 }
 
 #[test]
+fn no_credentials_directory_is_not_the_working_directory() {
+    let place = Place::new();
+    let mut command = place.relay();
+    command.args(["--insecure", "--port", "0"]).args(CAT).env("CREDENTIALS_DIRECTORY", "");
+    // There is a file called token here.
+    let (code, text) = refused(&mut command);
+    assert!(code == 78 && text.contains("no token"), "{code} {text}");
+}
+
+#[test]
+fn a_pair_is_made_whole_or_not_at_all() {
+    let place = Place::new();
+    let key = std::fs::read(place.path("key.pem")).unwrap();
+    std::fs::create_dir(place.path("dir")).unwrap();
+    for (cert, want) in [("dir", 74), ("./key.pem", 2)] {
+        let mut command = place.relay();
+        let (code, text) =
+            refused(command.args(["cert", "new", "--force", "--key", "key.pem", "--cert", cert]));
+        assert_eq!(code, want, "{text}");
+        assert_eq!(std::fs::read(place.path("key.pem")).unwrap(), key, "{cert}");
+    }
+}
+
+#[test]
 fn insecure_beyond_loopback_warns_loudly() {
     let server = Server::plain(&["--listen", "0.0.0.0"], &["cat"]);
     assert!(server.log().contains("beyond loopback"), "{}", server.log());

@@ -12,7 +12,9 @@ use crate::tls::generate;
 use crate::tls::pin::Pin;
 
 pub(super) fn run(args: &CertNew) -> Result<Exit, Error> {
-    if args.cert == args.key {
+    // However they are spelt.
+    let same = std::path::absolute(&args.cert).ok() == std::path::absolute(&args.key).ok();
+    if same || args.cert == args.key {
         return Err(Error::usage("--cert and --key name the same file", "give two names"));
     }
     let is_name = |name: &&String| ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok();
@@ -26,6 +28,10 @@ pub(super) fn run(args: &CertNew) -> Result<Exit, Error> {
         if let Some(path) = taken.into_iter().find(|path| path.exists()) {
             return Err(Error::usage(format!("{} exists", path.display()), "--force replaces it"));
         }
+    }
+    // Found before one of the two is replaced.
+    if let Some(path) = [&args.cert, &args.key].into_iter().find(|path| path.is_dir()) {
+        return Err(Error::Write { path: path.clone(), source: std::io::ErrorKind::IsADirectory.into() });
     }
     let old_key = if args.keep_key {
         Some(

@@ -77,7 +77,7 @@ pub(crate) fn secret(source: &TokenSource, file: Option<PathBuf>) -> Result<Opti
     if let Some(file) = file {
         return Secret::from_file(&file).map(Some);
     }
-    if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+    if let Some(dir) = variable("CREDENTIALS_DIRECTORY") {
         for name in ["agor-relay-token", "token"] {
             let path = PathBuf::from(&dir).join(name);
             if path.is_file() {
