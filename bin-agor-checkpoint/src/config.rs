@@ -83,7 +83,8 @@ impl Config {
                 file.deadline.map(|text| ("configuration: checkpoint.deadline", text)),
             )?
             .unwrap_or(Duration::from_secs(5)),
-            any_filesystem: args.any_filesystem || std::env::var_os("AGOR_ANY_FILESYSTEM").is_some(),
+            any_filesystem: args.any_filesystem
+                || std::env::var_os("AGOR_ANY_FILESYSTEM").is_some_and(|value| !value.is_empty()),
         };
         let wal_max = first(
             args.wal_max,

@@ -230,7 +230,7 @@ fn warn_of_place(path: &Path) {
         _ => files::names(path),
     };
     if let Some(warning) = warning
-        && std::env::var_os("AGOR_ANY_FILESYSTEM").is_none()
+        && std::env::var_os("AGOR_ANY_FILESYSTEM").is_none_or(|value| value.is_empty())
     {
         SAID.call_once(|| {
             output::warning("agor", &format!("{warning} (AGOR_ANY_FILESYSTEM=1 silences this)"));
