@@ -38,13 +38,17 @@ fn connect(port: u16, options: &[&str]) -> (i32, String, Vec<u8>) {
 
 /// Upgrades, answers the attach, and sends these events. Returns the connection, or nothing where it broke.
 fn attached(tcp: TcpStream, events: &[Value]) -> Option<WebSocket<TcpStream>> {
+    attached_at(tcp, 1, events)
+}
+
+fn attached_at(tcp: TcpStream, from: u64, events: &[Value]) -> Option<WebSocket<TcpStream>> {
     let mut ws = tungstenite::accept(tcp).ok()?;
     loop {
         let message = ws.read().ok()?;
         let Message::Text(text) = message else { continue };
         let command: Value = serde_json::from_str(&text).unwrap();
         if command["type"] == "session_attach" {
-            let result = json!({"from": 1, "next_seq": 1, "epoch": "e", "state": "running", "written": 0});
+            let result = json!({"from": from, "next_seq": 1, "epoch": "e", "state": "running", "written": 0});
             let answer = json!({"type": "result", "id": command["id"], "result": result});
             ws.send(Message::text(answer.to_string())).ok()?;
             break;
@@ -101,6 +105,27 @@ fn one_that_drops_every_connection_is_given_up_and_not_hammered() {
     assert_eq!(code, 69, "{text}");
     let count = count.load(Ordering::SeqCst);
     assert!((2..=6).contains(&count), "{count} connections: {text}");
+}
+
+#[test]
+fn another_version_of_the_protocol_is_refused_and_no_number_comes_before_one() {
+    let (port, count) = server(|tcp| {
+        let Ok(mut ws) = tungstenite::accept(tcp) else { return };
+        let _ = ws.send(Message::text(r#"{"type":"ready","schema":2,"limits":{}}"#));
+        while ws.read().is_ok() {}
+    });
+    let (code, text, _) = connect(port, &[]);
+    assert_eq!((code, count.load(Ordering::SeqCst)), (65, 1), "{text}");
+    assert!(text.contains("version 2 of the protocol"), "{text}");
+    let (port, _) = server(|tcp| {
+        let output =
+            json!({"type": "output", "session": "default", "seq": 1, "stream": "stdout", "data": "a\n"});
+        if let Some(mut ws) = attached_at(tcp, 0, &[output]) {
+            while ws.read().is_ok() {}
+        }
+    });
+    let (code, text, out) = connect(port, &["--observe", "--replies", "1"]);
+    assert_eq!((code, out.as_slice()), (0, &b"a\n"[..]), "{text}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::cli::From;
 use crate::connect::link::Link;
 use crate::connect::stdio::{self, Piece, Wrote};
 use crate::error::Error;
-use crate::protocol::Event;
+use crate::protocol::{Event, SCHEMA};
 
 /// The relay does not keep to the protocol.
 fn broken(what: &str) -> Over {
@@ -107,7 +107,7 @@ impl Bridge<'_> {
         };
         let id = event.id.map(serde_json::value::RawValue::get).unwrap_or_default();
         match &*event.kind {
-            "ready" => self.ready(text),
+            "ready" => return self.ready(text),
             "result" if id == attach_id => {
                 let value: Value =
                     event.result.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
@@ -125,19 +125,25 @@ impl Bridge<'_> {
         None
     }
 
-    pub(super) fn ready(&mut self, text: &str) {
-        let limit = serde_json::from_str::<Value>(text)
-            .ok()
-            .and_then(|ready| ready["limits"]["max_message_bytes"].as_u64())
+    pub(super) fn ready(&mut self, text: &str) -> Option<Over> {
+        let ready: Value = serde_json::from_str(text).unwrap_or_default();
+        if ready["schema"] != SCHEMA {
+            return Some(Over::Fatal(Error::Data {
+                what: format!("the relay speaks version {} of the protocol, not {SCHEMA}", ready["schema"]),
+            }));
+        }
+        let limit = ready["limits"]["max_message_bytes"]
+            .as_u64()
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(1 << 20);
         // Escaped, one byte may become six; the command around it needs some too.
         self.chunk = (limit.saturating_sub(512) / 6).clamp(64, stdio::BLOCK);
+        None
     }
 
     /// The attach was accepted: open stdin and stdout the first time, send again what has no answer.
     pub(super) fn attached(&mut self, link: &mut Link, value: &Value) -> Option<Error> {
-        let from = value["from"].as_u64().unwrap_or(1);
+        let from = value["from"].as_u64().unwrap_or(1).max(1);
         self.epoch = value["epoch"].as_str().unwrap_or_default().to_owned();
         if self.seq.is_none() {
             self.seq = Some(from - 1);

@@ -307,6 +307,7 @@ fn closed(
             what: "another connect with the same state took this one's place".into(),
             hint: None,
         }),
+        code if reason.is_empty() => Over::Lost(format!("closed with {code}")),
         code => Over::Lost(format!("{reason} ({code})")),
     }
 }
