@@ -133,7 +133,7 @@ pub(crate) struct Serve {
     /// Configuration file instead of the usual one
     #[arg(long, value_name = "FILE", help_heading = "Sessions")]
     pub(crate) config: Option<PathBuf>,
-    /// When no controller has been attached for --alone-after [default: keep]
+    /// Once the last controller, an attached client that writes, has been gone for --alone-after [default: keep]
     #[arg(long, value_enum, value_name = "POLICY", help_heading = "Sessions")]
     pub(crate) alone: Option<Alone>,
     /// How long before --alone acts [default: 60s]

@@ -38,7 +38,7 @@ complete -c agor-relay -n "__fish_agor_relay_needs_command" -l token-fd -d 'Inhe
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l token -d 'The bearer token itself; discouraged, since ps shows it' -r
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l allow-origin -d 'Browser origin that may connect (repeatable); any other Origin header is refused' -r
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l config -d 'Configuration file instead of the usual one' -r -F
-complete -c agor-relay -n "__fish_agor_relay_needs_command" -l alone -d 'When no controller has been attached for --alone-after [default: keep]' -r -f -a "keep\t'The session runs on'
+complete -c agor-relay -n "__fish_agor_relay_needs_command" -l alone -d 'Once the last controller, an attached client that writes, has been gone for --alone-after [default: keep]' -r -f -a "keep\t'The session runs on'
 stop\t'The session is stopped'
 pause\t'The session is paused with SIGSTOP until a controller is back'"
 complete -c agor-relay -n "__fish_agor_relay_needs_command" -l alone-after -d 'How long before --alone acts [default: 60s]' -r
