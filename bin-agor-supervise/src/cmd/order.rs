@@ -85,7 +85,7 @@ impl<'a> Order<'a> {
             return Err(SuperviseError::NotRunning { name: self.name.into(), why });
         }
         if clock::now() >= self.until {
-            return Err(self.late("answer"));
+            return Err(self.late(&format!("told to {}", self.verb)));
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl<'a> Order<'a> {
     fn late(&self, wanted: &str) -> SuperviseError {
         SuperviseError::Deadline {
             name: self.name.into(),
-            wanted: format!("{} ({wanted})", self.verb),
+            wanted: wanted.into(),
             limit: agor_common::time::human(self.timeout),
         }
     }

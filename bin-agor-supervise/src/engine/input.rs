@@ -16,8 +16,10 @@ use crate::rule::{Cause, Event, Moment, Phase};
 use crate::sys::signals::{self, Signal};
 use crate::terminal;
 
-/// Answers that are kept for those who asked.
-const ANSWERS: usize = 16;
+/// How long an answer is kept for who asked, who may be slow to look.
+const ANSWER_AGE: Duration = Duration::from_secs(10);
+/// Answers that are kept at most.
+const ANSWERS: usize = 1024;
 /// The longest line of an order.
 const LINE: usize = 512;
 
@@ -126,12 +128,20 @@ impl Engine {
             output::warning(crate::TOOL, &format!("{}: order '{verb}' refused: {why}", self.config.name));
         }
         if let Some(id) = id {
-            self.answers.push_back(Answer { id, refused, incarnation });
-            while self.answers.len() > ANSWERS {
-                self.answers.pop_front();
-            }
+            self.answers.push_back((clock::now(), Answer { id, refused, incarnation }));
             self.dirty = true;
         }
+    }
+
+    /// Those that somebody may still wait for.
+    pub(super) fn fresh_answers(&mut self) -> Vec<Answer> {
+        let now = clock::now();
+        while let Some((given, _)) = self.answers.front()
+            && (self.answers.len() > ANSWERS || now.saturating_sub(*given) > ANSWER_AGE)
+        {
+            self.answers.pop_front();
+        }
+        self.answers.iter().map(|(_, answer)| answer.clone()).collect()
     }
 
     fn obey(&mut self, verb: &str, words: &[&str]) -> Result<(), String> {

@@ -76,7 +76,8 @@ pub(crate) struct Engine {
     wake: OwnedFd,
     control: Option<OwnedFd>,
     orders: Vec<u8>,
-    answers: VecDeque<Answer>,
+    /// What orders were answered, and when.
+    answers: VecDeque<(Moment, Answer)>,
     listener: Option<Listener>,
     manager: Manager,
     manager_due: Option<Moment>,

@@ -88,12 +88,13 @@ impl Engine {
         if self.recorder.is_some() {
             self.keep_place();
         }
+        let answers = self.fresh_answers();
         let Some(place) = &self.place else { return };
         let state = place::State {
             schema: 1,
             run: self.run.clone(),
             failures: self.state.failures,
-            answers: self.answers.iter().cloned().collect(),
+            answers,
             due: match self.state.phase {
                 Phase::Backoff { until } => Some(place::Due::at(until)),
                 _ => None,

@@ -1,5 +1,6 @@
 //! Orders: restart, stop, kill, reset, hold, one supervisor per name.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::support::{World, is_running, kill, marked, text};
@@ -244,6 +245,25 @@ fn orders_by_hand_and_nonsense() {
     std::fs::write(&fifo, "kill").unwrap();
     let output = world.run(&["reset", "o"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    supervisor.stop();
+}
+
+#[test]
+fn many_orders_at_once_are_all_answered() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "m", "--", "sh", "-c", COUNT]);
+    assert_eq!(supervisor.line(), "1");
+    world.wait_for("m", "healthy");
+    supervisor.signal(Signal::STOP);
+    let orders: Vec<_> = (0..40).map(|_| world.start(&["reset", "m", "--timeout", "50"])).collect();
+    let fifo = File::options().read(true).write(true).open(world.path("data/run/m.control")).unwrap();
+    let all = 40 * "\nreset #0123456789abcdef\n".len() as u64;
+    crate::support::until("all have given their order", || rustix::io::ioctl_fionread(&fifo).unwrap() == all);
+    supervisor.signal(Signal::CONT);
+    for order in orders {
+        let (status, _, err) = order.finish();
+        assert_eq!(status.code(), Some(0), "{err}");
+    }
     supervisor.stop();
 }
 
