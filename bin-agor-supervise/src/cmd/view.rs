@@ -34,10 +34,10 @@ pub(crate) fn words(run: &Supervised) -> String {
             let next = if left > 0 { format!("next in {}", time::human(span(left))) } else { "now".into() };
             if run.reason.as_deref() == Some("stopping") {
                 "restarting (stopping)".into()
-            } else if attempt == 0 && run.incarnation <= 1 {
+            } else if attempt == 0 && run.incarnation <= 1 && run.reason.is_none() {
                 "restarting (first start)".into()
             } else if attempt == 0 {
-                "restarting (now)".into()
+                format!("restarting ({next})")
             } else {
                 format!("restarting (attempt {attempt}{of}, {next})")
             }

@@ -243,11 +243,7 @@ impl Engine {
         self.event(Event::Exited(exit, manner), at.max(started));
         let failed = self.state.failures > before;
         let reason = match (ending, manner) {
-            (Some(Cause::Stop), _) => "stop",
-            (Some(Cause::Restart), _) => "restart",
-            (Some(Cause::Stall), _) => "stall",
-            (Some(Cause::Watchdog), _) => "watchdog",
-            (Some(Cause::NotReady), _) => "not ready",
+            (Some(cause), _) => cause.word(),
             (None, Manner::OutputClosed) => "output closed",
             (None, Manner::Interrupted) => "interrupted",
             (None, Manner::Plain) if failed => "crash",

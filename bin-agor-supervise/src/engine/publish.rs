@@ -65,8 +65,8 @@ impl Engine {
         self.run.health = self.health();
         self.run.attempt = self.state.attempts(&self.config.rule);
         self.run.updated_ms = time::now_ms();
-        if matches!(self.state.phase, Phase::Ending { cause: Cause::Stop, .. }) {
-            self.run.reason = Some("stopping".into());
+        if let Phase::Ending { cause, .. } = self.state.phase {
+            self.run.reason = Some(if cause == Cause::Stop { "stopping" } else { cause.word() }.into());
         } else if matches!(self.state.phase, Phase::Up { .. })
             && !matches!(self.run.reason.as_deref(), Some("suspended" | "stalled"))
         {

@@ -101,6 +101,19 @@ pub(crate) enum Cause {
     NotReady,
 }
 
+impl Cause {
+    /// As it is recorded.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Cause::Stop => "stop",
+            Cause::Restart => "restart",
+            Cause::Stall => "stall",
+            Cause::Watchdog => "watchdog",
+            Cause::NotReady => "not ready",
+        }
+    }
+}
+
 /// How it all ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
