@@ -18,7 +18,8 @@ const HOOKS: Duration = Duration::from_secs(3);
 impl Engine {
     /// Ends everything and returns the status to exit with.
     pub(super) fn close(mut self) -> Status {
-        let outcome = self.finished.unwrap_or(Outcome::Stopped { exit: None, killed: false });
+        let outcome =
+            self.finished.unwrap_or(Outcome::Stopped { exit: None, killed: false, given_up: false });
         // What the command wrote and a slow reader has not taken yet is waited for: as long as it takes
         // after an end of its own, for the grace period after a stop. Another stop ends the wait.
         let asked = matches!(outcome, Outcome::Stopped { .. } | Outcome::Interrupted(_));
@@ -115,6 +116,9 @@ fn is_running(pid: i32) -> bool {
 
 /// The status to exit with.
 fn status(outcome: Outcome, failed_exit: Option<u8>) -> Status {
+    if let (Outcome::Stopped { given_up: true, .. }, Some(code)) = (outcome, failed_exit) {
+        return Status::child(code);
+    }
     match outcome {
         Outcome::Completed(code) => Status::child(code),
         Outcome::Failed(exit) => Status::child(failed_exit.unwrap_or(exit.status())),
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn statuses() {
-        let stopped = |exit| Outcome::Stopped { exit, killed: false };
+        let stopped = |exit| Outcome::Stopped { exit, killed: false, given_up: false };
         for (outcome, expected) in [
             (Outcome::Completed(0), 0),
             (Outcome::Completed(143), 143),
@@ -143,10 +147,14 @@ mod tests {
             (stopped(None), 0),
             (stopped(Some(Exit::Signal(15))), 0),
             (stopped(Some(Exit::Code(7))), 7),
-            (Outcome::Stopped { exit: Some(Exit::Signal(9)), killed: true }, 137),
+            (Outcome::Stopped { exit: Some(Exit::Signal(9)), killed: true, given_up: false }, 137),
         ] {
             assert_eq!(status(outcome, None).code(), expected, "{outcome:?}");
         }
         assert_eq!(status(Outcome::Failed(Exit::Code(3)), Some(99)).code(), 99);
+        assert_eq!(status(stopped(Some(Exit::Code(7))), Some(99)).code(), 7);
+        let held = Outcome::Stopped { exit: Some(Exit::Code(7)), killed: false, given_up: true };
+        assert_eq!(status(held, Some(99)).code(), 99);
+        assert_eq!(status(held, None).code(), 7);
     }
 }

@@ -125,6 +125,8 @@ pub(crate) enum Outcome {
         exit: Option<Exit>,
         /// SIGKILL was needed.
         killed: bool,
+        /// It was given up before, and held.
+        given_up: bool,
     },
     /// The user ended it from its terminal.
     Interrupted(Exit),
@@ -321,11 +323,11 @@ impl State {
     fn stop(&mut self, rule: &Rule, signal: u8, now: Moment, actions: &mut Vec<Action>) {
         match &mut self.phase {
             Phase::Idle | Phase::Backoff { .. } => {
-                self.finish(Outcome::Stopped { exit: None, killed: false }, actions);
+                self.finish(Outcome::Stopped { exit: None, killed: false, given_up: false }, actions);
             }
             Phase::Held => {
                 let exit = self.last;
-                self.finish(Outcome::Stopped { exit, killed: false }, actions);
+                self.finish(Outcome::Stopped { exit, killed: false, given_up: true }, actions);
             }
             Phase::Starting { .. } | Phase::Up { .. } => self.end(rule, Cause::Stop, now, signal, actions),
             Phase::Ending { cause: Cause::Stop, killed, .. } => {
@@ -357,7 +359,7 @@ impl State {
     fn exited(&mut self, rule: &Rule, exit: Exit, manner: Manner, now: Moment, actions: &mut Vec<Action>) {
         match self.phase {
             Phase::Ending { cause: Cause::Stop, killed, .. } => {
-                self.finish(Outcome::Stopped { exit: Some(exit), killed }, actions);
+                self.finish(Outcome::Stopped { exit: Some(exit), killed, given_up: false }, actions);
             }
             Phase::Ending { cause: Cause::Restart, .. } => {
                 self.failures = 0;

@@ -188,7 +188,7 @@ fn a_restart_by_hand_leaves_backoff_and_the_old_timer_is_gone() {
 fn stop_wins_over_everything() {
     let mut world = World::new(rule());
     world.exit(1);
-    let stopped = Outcome::Stopped { exit: None, killed: false };
+    let stopped = Outcome::Stopped { exit: None, killed: false, given_up: false };
     assert_eq!(world.event(Event::Stop(15)), [Action::Finish(stopped)]);
     let mut world = World::new(rule());
     world.event(Event::Restart);

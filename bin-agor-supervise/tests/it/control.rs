@@ -213,6 +213,37 @@ fn hold_waits_failed_until_a_restart() {
 }
 
 #[test]
+fn a_stop_of_what_was_given_up_and_held_has_the_failed_exit() {
+    let world = World::new();
+    let mut supervisor =
+        world.start(&["--name", "g", "--restart", "never", "--hold", "--failed-exit", "42", "--", "false"]);
+    world.wait_for("g", "failed");
+    assert_eq!(world.run(&["stop", "g"]).status.code(), Some(0));
+    assert_eq!(supervisor.wait().code(), Some(42));
+}
+
+#[test]
+fn only_a_first_start_is_called_one() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "f", "--backoff-base", "1000", "--", "false"]);
+    world.wait_for_backoff("f");
+    assert_eq!(world.run(&["reset", "f"]).status.code(), Some(0));
+    let shown = text(&world.run(&["status", "f"]).stdout);
+    assert!(shown.starts_with("f: restarting (next in "), "{shown}");
+    supervisor.stop();
+    let script = "trap '' TERM; echo up; exec sleep 1000";
+    let mut supervisor = world.start(&["--name", "s", "--", "sh", "-c", script]);
+    assert_eq!(supervisor.line(), "up");
+    world.wait_for("s", "healthy");
+    assert_eq!(world.run(&["restart", "s", "--no-wait"]).status.code(), Some(0));
+    let shown = text(&world.run(&["status", "s"]).stdout);
+    assert!(shown.starts_with("s: restarting (now)"), "{shown}");
+    assert_eq!(world.status("s")["reason"], "restart");
+    assert_eq!(world.run(&["stop", "s", "--no-wait"]).status.code(), Some(0));
+    supervisor.stop();
+}
+
+#[test]
 fn kill_and_reset() {
     let world = World::new();
     let script = "trap 'echo usr1' USR1; echo up; while :; do sleep 0.01; done";
