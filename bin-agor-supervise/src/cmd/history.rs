@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agor_common::output::Out;
-use agor_common::sessions::{self, Incarnation};
+use agor_common::sessions::{self, Incarnation, SupervisorState};
 use agor_common::{Exit, paths, text, time};
 use serde::Serialize;
 
@@ -16,9 +16,18 @@ use crate::names::signal_name;
 pub(super) fn run(args: &HistoryArgs) -> Result<Exit, SuperviseError> {
     let unknown = || SuperviseError::Unknown(args.name.clone());
     let Some(db) = sessions::open_existing(&paths::sessions_db()?)? else { return Err(unknown()) };
-    let rows = sessions::history(&db, &args.name, args.limit)?;
+    let mut rows = sessions::history(&db, &args.name, args.limit)?;
     if rows.is_empty() {
         find::run(&args.name)?;
+    }
+    if rows.iter().any(|row| row.reason.is_none())
+        && let Ok(run) = find::run(&args.name)
+        && run.supervisor_state() == SupervisorState::Lost
+    {
+        // As its successor will record it: nobody saw the end, and it does not run.
+        for row in rows.iter_mut().filter(|row| row.reason.is_none() && row.run_id == run.run_id) {
+            row.reason = Some("supervisor lost".into());
+        }
     }
     let mut out = Out::stdout();
     for row in &rows {

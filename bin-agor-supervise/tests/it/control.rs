@@ -183,6 +183,22 @@ fn a_killed_supervisor_is_succeeded() {
 }
 
 #[test]
+fn the_history_of_a_killed_supervisor_runs_no_more() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "h", "--", "sleep", "1000"]);
+    crate::support::until("the start is recorded", || {
+        world.history("h").iter().any(|row| row["incarnation"] == 1)
+    });
+    let shown = text(&world.run(&["history", "h"]).stdout);
+    assert!(shown.ends_with(" running\n"), "{shown}");
+    supervisor.signal(Signal::KILL);
+    supervisor.wait();
+    let shown = text(&world.run(&["history", "h"]).stdout);
+    assert!(shown.ends_with(" supervisor lost\n"), "{shown}");
+    assert_eq!(world.history("h")[0]["reason"], "supervisor lost");
+}
+
+#[test]
 fn hold_waits_failed_until_a_restart() {
     let world = World::new();
     let ok = world.path("ok");
