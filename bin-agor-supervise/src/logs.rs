@@ -45,9 +45,14 @@ impl Log {
         if let Some(dir) = self.path.parent() {
             fs::create_dir_all(dir)?;
         }
-        // Not O_APPEND, which splice(2) refuses.
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
+        // Not O_APPEND, which splice(2) refuses. Nobody is waited for where it is a FIFO, which cannot be a log.
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&self.path)?;
         self.size = file.seek(SeekFrom::End(0))?;
         self.file = Some(file);
         Ok(())
@@ -227,6 +232,17 @@ mod tests {
         fs::remove_file(&logs).unwrap();
         log.write(b"again\n");
         assert_eq!(fs::read_to_string(logs.join("a.log")).unwrap(), "again\n");
+    }
+
+    #[test]
+    fn a_pipe_is_no_log_and_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("a.log");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(Log::open(dir.path(), "a.log", 10, 2).is_err());
+        let _reader = File::options().read(true).write(true).open(&fifo).unwrap();
+        assert!(Log::open(dir.path(), "a.log", 10, 2).is_err());
     }
 
     #[test]
