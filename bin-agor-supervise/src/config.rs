@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agor_common::config;
+use agor_common::mail::agents;
 use serde::Deserialize;
 
 use crate::cli::{self, Isolate, OnStall, Ready, RuleArgs, RunArgs, Stderr};
@@ -163,8 +164,8 @@ pub(crate) fn of(args: RunArgs, pid: i32) -> Result<Config, SuperviseError> {
     if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(usage("a name must have 1 to 128 bytes and no control characters"));
     }
-    if agent.as_ref().is_some_and(|agent| agent.contains('\0')) {
-        return Err(usage("an agent's id cannot contain NUL"));
+    if let Some(problem) = agent.as_deref().and_then(agents::id_problem) {
+        return Err(usage(&format!("--agent: {problem}")));
     }
     let time = |flag: Option<Duration>, file: Option<Time>| flag.or(file.map(|time| time.0));
     let positive = |what: &str, value: Option<Duration>| match value {

@@ -237,4 +237,10 @@ fn the_agents_id_is_the_childs() {
         .unwrap();
     assert_eq!(text(&output.stdout), "a1\n");
     assert_eq!(world.status("a1")["agent"], "a1");
+    // What btmsg does not register is not registered here.
+    for id in [" a", "a\nb", "\u{1b}[1m", &"x".repeat(256)] {
+        let output = world.run(&["--name", "n", "--agent", id, "--", "true"]);
+        assert_eq!(output.status.code(), Some(125), "{id:?}");
+        assert!(text(&output.stderr).starts_with("agor-supervise: --agent: it "), "{}", text(&output.stderr));
+    }
 }
