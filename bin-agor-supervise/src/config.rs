@@ -35,6 +35,30 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// A duration in the file that is not zero.
+#[derive(Debug, Clone, Copy)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        match Time::deserialize(deserializer)? {
+            Time(Duration::ZERO) => Err(serde::de::Error::custom("it must be more than zero")),
+            Time(time) => Ok(Span(time)),
+        }
+    }
+}
+
+/// A number in the file from 0 to 1.
+#[derive(Debug, Clone, Copy)]
+struct Fraction(f64);
+
+impl<'de> Deserialize<'de> for Fraction {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Fraction, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        cli::fraction(&value.to_string()).map(Fraction).map_err(serde::de::Error::custom)
+    }
+}
+
 /// The `[supervise]` table.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,7 +66,7 @@ struct Table {
     max_attempts: Option<u32>,
     backoff_base: Option<Time>,
     backoff_cap: Option<Time>,
-    jitter: Option<f64>,
+    jitter: Option<Fraction>,
     stable_after: Option<Time>,
     restart: Option<Policy>,
     success_codes: Option<Vec<u8>>,
@@ -51,9 +75,9 @@ struct Table {
     hold: Option<bool>,
     failed_exit: Option<u8>,
     isolate: Option<Isolate>,
-    stall_after: Option<Time>,
+    stall_after: Option<Span>,
     on_stall: Option<OnStall>,
-    heartbeat: Option<Time>,
+    heartbeat: Option<Span>,
     on_event: Option<String>,
     log_dir: Option<PathBuf>,
     log_max_size: Option<u64>,
@@ -114,18 +138,15 @@ fn table(file: Option<&Path>) -> Result<Table, SuperviseError> {
     Ok(config::load::<Table>("supervise", file)?.value)
 }
 
-fn rule(args: &RuleArgs, table: &Table) -> Result<Rule, SuperviseError> {
+fn rule(args: &RuleArgs, table: &Table) -> Rule {
     let time = |flag: Option<Duration>, file: Option<Time>, default: f64| {
         flag.or(file.map(|time| time.0)).unwrap_or(Duration::from_secs_f64(default))
     };
-    let jitter = args.jitter.or(table.jitter).unwrap_or(0.0);
-    if !(0.0..=1.0).contains(&jitter) {
-        return Err(SuperviseError::Usage("jitter must be a number from 0 to 1".into()));
-    }
+    let jitter = args.jitter.or(table.jitter.map(|fraction| fraction.0)).unwrap_or(0.0);
     let codes = |flag: Option<&Vec<u8>>, file: Option<&Vec<u8>>, default: u8| {
         flag.or(file).cloned().unwrap_or_else(|| vec![default])
     };
-    Ok(Rule {
+    Rule {
         max_attempts: args.max_attempts.or(table.max_attempts).unwrap_or(5),
         backoff: Backoff {
             base: time(args.backoff_base, table.backoff_base, 1.0),
@@ -140,12 +161,12 @@ fn rule(args: &RuleArgs, table: &Table) -> Result<Rule, SuperviseError> {
         hold: false,
         ready: false,
         ready_timeout: None,
-    })
+    }
 }
 
 /// The rule alone, for `explain`.
 pub(crate) fn rule_of(args: &RuleArgs, file: Option<&Path>) -> Result<Rule, SuperviseError> {
-    rule(args, &table(file)?)
+    Ok(rule(args, &table(file)?))
 }
 
 /// Checks everything. `pid` is the supervisor's, for a name that is not given.
@@ -167,7 +188,7 @@ pub(crate) fn of(args: RunArgs, pid: i32) -> Result<Config, SuperviseError> {
     if let Some(problem) = agent.as_deref().and_then(agents::id_problem) {
         return Err(usage(&format!("--agent: {problem}")));
     }
-    let time = |flag: Option<Duration>, file: Option<Time>| flag.or(file.map(|time| time.0));
+    let time = |flag: Option<Duration>, file: Option<Span>| flag.or(file.map(|time| time.0));
     let positive = |what: &str, value: Option<Duration>| match value {
         Some(Duration::ZERO) => Err(SuperviseError::Usage(format!("{what} must be more than zero"))),
         value => Ok(value),
@@ -192,7 +213,7 @@ pub(crate) fn of(args: RunArgs, pid: i32) -> Result<Config, SuperviseError> {
         || stall_after.is_some()
         || heartbeat.is_some()
         || logs.is_some();
-    let mut rule = rule(&args.rule, &table)?;
+    let mut rule = rule(&args.rule, &table);
     rule.hold = args.hold || table.hold.unwrap_or(false);
     rule.ready = ready;
     rule.ready_timeout = args.ready_timeout;

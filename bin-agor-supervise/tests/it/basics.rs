@@ -168,10 +168,12 @@ fn the_file_and_the_environment_configure_it() {
     let args = ["--max-attempts", "3", "--", "sh", "-c", "echo x; exit 1"];
     let mut command = world.command(&args);
     assert_eq!(runs(command.env(both[0], &file).env(both[1], "2")), 4);
-    std::fs::write(&file, "[supervise]\nmax_atempts = 1\n").unwrap();
-    let output = world.command(&args).env("AGOR_CONFIG", &file).output().unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    assert!(text(&output.stderr).contains("agor.toml:2"), "{}", text(&output.stderr));
+    for line in ["max_atempts = 1", "jitter = 1.5", "jitter = nan", "stall_after = 0", "heartbeat = \"0s\""] {
+        std::fs::write(&file, format!("[supervise]\n{line}\n")).unwrap();
+        let output = world.command(&args).env("AGOR_CONFIG", &file).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{line}");
+        assert!(text(&output.stderr).contains("agor.toml:2"), "{}", text(&output.stderr));
+    }
 }
 
 #[test]
