@@ -172,8 +172,8 @@ impl Engine {
         }
         // Also where it is not up yet: its pid is to be seen.
         self.dirty = true;
-        self.event(Event::Spawned, now);
         self.emit("started", &[("pid", pid.into())]);
+        self.event(Event::Spawned, now);
     }
 
     /// The command's number as it is outside of the keeper's PID namespace.

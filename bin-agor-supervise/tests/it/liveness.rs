@@ -152,7 +152,7 @@ fn hooks_get_every_event_and_hold_nothing_up() {
     let events: Vec<serde_json::Value> =
         events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    assert_eq!(names, ["healthy", "started", "crashed", "healthy", "started", "failed"]);
+    assert_eq!(names, ["started", "healthy", "crashed", "started", "healthy", "failed"]);
     assert_eq!(events[2]["exit"], "exit 7");
     assert_eq!(events[5]["health"], "failed");
     // One that hangs and one that fails.
