@@ -3,7 +3,9 @@
 //! A lease makes a message invisible to other readers until it is acknowledged, given back or runs out. Every
 //! lease has a token of its own; a holder whose message was leased to another since is refused.
 
-use agor_common::db::rusqlite::{Transaction, params};
+use std::time::Duration;
+
+use agor_common::db::rusqlite::{Connection, Transaction, params};
 use agor_common::mail::dead::{self, Reason};
 use agor_common::mail::messages::Message;
 use serde_json::json;
@@ -15,6 +17,18 @@ use crate::send::find_message;
 /// What a reader may take now, in order: `?1` the agent, `?2` now in ms.
 pub const AVAILABLE: &str = "to_agent = ?1 AND read = 0 AND coalesce(lease_until_ms, 0) <= ?2
     AND coalesce(not_before_ms, 0) <= ?2 AND coalesce(expires_ms, 9223372036854775807) > ?2";
+
+/// How long until a message of `?1` that waits for its time, or for the end of a lease, can be had.
+pub fn due(conn: &Connection, agent: &str, now_ms: i64) -> Done<Option<Duration>> {
+    let at: Option<i64> = conn
+        .prepare_cached(
+            "SELECT min(max(coalesce(not_before_ms, 0), coalesce(lease_until_ms, 0))) FROM messages
+                 WHERE to_agent = ?1 AND read = 0
+                 AND max(coalesce(not_before_ms, 0), coalesce(lease_until_ms, 0)) > ?2",
+        )?
+        .query_row(params![agent, now_ms], |row| row.get(0))?;
+    Ok(at.map(|at| Duration::from_millis(at.saturating_sub(now_ms).unsigned_abs())))
+}
 
 /// A message that was leased.
 pub struct Leased {

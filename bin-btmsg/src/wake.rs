@@ -44,9 +44,10 @@ impl Waiter {
         Waiter { inotify: watch(agent) }
     }
 
-    /// Sleeps in the kernel until the agent is woken, `until` comes or the net's turn is.
-    pub fn wait(&mut self, until: Option<Instant>) {
-        let rest = until.map_or(NET, |until| until.saturating_duration_since(Instant::now()).min(NET));
+    /// Sleeps in the kernel until the agent is woken, `until` comes, `due` is over or the net's turn is.
+    pub fn wait(&mut self, until: Option<Instant>, due: Option<Duration>) {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let rest = [left, due].into_iter().flatten().fold(NET, Duration::min);
         let Some(inotify) = &mut self.inotify else {
             std::thread::sleep(rest.min(Duration::from_millis(500)));
             return;

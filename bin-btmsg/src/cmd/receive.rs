@@ -52,7 +52,7 @@ pub fn recv(app: &mut App, args: &cli::Recv) -> Done<Exit> {
         if until.is_some_and(|until| Instant::now() >= until) {
             return Err(Error::Deadline("recv: no messages came in time".into()));
         }
-        waiter.wait(until);
+        waiter.wait(until, receive::due(db.conn(), &me, now)?);
         if file.is_another(app, "recv")? {
             db = app.write()?;
         }

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::inbox::arrive;
 use crate::app::{self, App, Done};
 use crate::error::Error;
-use crate::receive::AVAILABLE;
+use crate::receive::{self, AVAILABLE};
 use crate::{cli, show, wake};
 
 /// Which file is open: on a database that was replaced by another nobody must wait.
@@ -71,7 +71,7 @@ pub fn watch(app: &mut App, args: &cli::Watch) -> Done<Exit> {
         if until.is_some_and(|until| Instant::now() >= until) {
             return Ok(Exit::OK);
         }
-        waiter.wait(until);
+        waiter.wait(until, receive::due(db.conn(), &me, time::now_ms())?);
         if file.is_another(app, "watch")? {
             db = app.write_or_read()?;
         }

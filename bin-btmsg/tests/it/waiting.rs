@@ -44,6 +44,19 @@ fn an_older_clients_message_is_found_without_a_wake_up() {
 }
 
 #[test]
+fn what_comes_by_the_clock_is_not_left_to_the_net() {
+    let world = World::with_peers();
+    world.ok(&["--as", "alice", "send", "bob", "leased"]);
+    let start = Instant::now();
+    world.ok(&["--as", "bob", "recv", "--lease", "300ms"]);
+    assert_eq!(world.json(&["--as", "bob", "recv", "--wait", "60s", "--ack"])["text"], "leased");
+    world.ok(&["--as", "alice", "send", "--delay", "300ms", "bob", "delayed"]);
+    assert_eq!(world.json(&["--as", "bob", "watch", "--max", "1", "--timeout", "60s"])["text"], "delayed");
+    // Nobody wakes who waits for them: without an eye on the clock each takes until the net's next turn.
+    assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_watcher_of_a_full_inbox_is_not_deaf_to_what_comes() {
     let world = World::with_peers();
     world.sql(
