@@ -38,12 +38,13 @@ pub struct Config {
     #[serde(deserialize_with = "size")]
     pub max_size: u64,
     /// The stall threshold of agents without one of their own; `15m`.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "span")]
     pub stall_after: Duration,
     /// The lease of `recv`; `5m`.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "span")]
     pub lease: Duration,
-    /// Leases before a message is dead-lettered; 5.
+    /// Leases before a message is dead-lettered, 1 to 1000; 5.
+    #[serde(deserialize_with = "deliveries")]
     pub max_deliveries: i64,
     /// What `prune` keeps; `30d`.
     #[serde(deserialize_with = "duration")]
@@ -74,27 +75,67 @@ impl Default for Config {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Quantity {
-    Number(u64),
+    Number(i64),
+    Fraction(f64),
     Text(String),
 }
 
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match Quantity::deserialize(deserializer)? {
-        Quantity::Number(bytes) => Ok(bytes),
-        Quantity::Text(text) => cli::size(&text).map_err(serde::de::Error::custom),
+impl Quantity {
+    /// As it would be typed.
+    fn words(self) -> String {
+        match self {
+            Quantity::Number(number) => number.to_string(),
+            Quantity::Fraction(number) => number.to_string(),
+            Quantity::Text(text) => text,
+        }
     }
 }
 
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    cli::size(&Quantity::deserialize(deserializer)?.words()).map_err(serde::de::Error::custom)
+}
+
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    match Quantity::deserialize(deserializer)? {
-        Quantity::Number(seconds) => cli::duration(&seconds.to_string()).map_err(serde::de::Error::custom),
-        Quantity::Text(text) => cli::duration(&text).map_err(serde::de::Error::custom),
+    cli::duration(&Quantity::deserialize(deserializer)?.words()).map_err(serde::de::Error::custom)
+}
+
+/// A duration that is not zero.
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match duration(deserializer)? {
+        Duration::ZERO => Err(serde::de::Error::custom("it must be longer than nothing")),
+        span => Ok(span),
+    }
+}
+
+fn deliveries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    match i64::deserialize(deserializer)? {
+        number @ 1..=1000 => Ok(number),
+        _ => Err(serde::de::Error::custom("it must be 1 to 1000")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_lose_or_stall_everything_is_refused() {
+        for line in [
+            "max_deliveries = 0",
+            "max_deliveries = 1001",
+            "lease = 0",
+            "stall_after = \"0s\"",
+            "max_size = -1",
+        ] {
+            let text = format!("[btmsg]\n{line}\n");
+            let parsed = agor_common::config::parse::<Config>(&text, "btmsg", std::path::Path::new("t"));
+            let error = parsed.unwrap_err().to_string();
+            assert!(error.starts_with("configuration t:2: ") && !error.contains("Quantity"), "{error}");
+        }
+        let text = "[btmsg]\nlease = 0.5\nsweep_every = 0\n";
+        let config: Config = agor_common::config::parse(text, "btmsg", std::path::Path::new("t")).unwrap();
+        assert_eq!((config.lease, config.sweep_every), (Duration::from_millis(500), Duration::ZERO));
+    }
 
     #[test]
     fn quantities_are_numbers_or_words() {
