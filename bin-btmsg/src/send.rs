@@ -208,7 +208,7 @@ pub fn store(tx: &Transaction<'_>, from: &Agent, draft: &Draft, stall_s: i64) ->
             }
         };
         let to = plan.recipient.id().to_owned();
-        let delayed = new.not_before_ms.is_some();
+        let delayed = new.not_before_ms.is_some_and(|due| due > clock.wall_ms);
         deliveries.push(Delivery { id, to, dead, delayed });
     }
     if let Some(channel) = &draft.channel {

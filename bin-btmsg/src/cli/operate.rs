@@ -179,7 +179,7 @@ pub struct Watch {
     #[arg(long)]
     pub ack: bool,
     /// End after this many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max: Option<u64>,
     /// End after this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]

@@ -75,7 +75,9 @@ pub fn inbox(app: &mut App, args: &cli::Inbox) -> Done<Exit> {
         return Ok(Exit::OK);
     }
     if found.is_empty() {
-        output::notice(TOOL, "no unread messages");
+        if !more {
+            output::notice(TOOL, "no unread messages");
+        }
         return Ok(Exit::OK);
     }
     app.line(listing(app, &found, now, Whose::Mine))?;

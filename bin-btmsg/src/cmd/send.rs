@@ -424,7 +424,10 @@ pub(crate) fn parse(raw: &[u8], base: &Draft, limit: u64, prepare: &Prepare<'_>)
     let mut draft = base.clone();
     if let Some(priority) = &line.priority {
         use clap::ValueEnum as _;
-        draft.priority = cli::Priority::from_str(priority, true).map_err(Error::Data)?.number();
+        let parsed = cli::Priority::from_str(priority, true);
+        let known =
+            parsed.map_err(|_| Error::Data("priority: it is none of low, normal, high, urgent".into()));
+        draft.priority = known?.number();
     }
     let ms = |key: &str, seconds: Option<f64>| {
         let span = seconds.map(|seconds| cli::seconds(seconds).map(app::millis)).transpose();

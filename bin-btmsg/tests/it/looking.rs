@@ -24,6 +24,17 @@ fn history_is_the_newest_of_a_conversation_in_order() {
 }
 
 #[test]
+fn none_of_what_is_there_is_not_nothing_there() {
+    let world = World::with_peers();
+    world.ok(&["--as", "alice", "send", "bob", "here"]);
+    let output = world.run(&["--as", "bob", "inbox", "--limit", "0"]);
+    assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("", ""));
+    let output = world.run(&["--as", "alice", "inbox"]);
+    assert!(stderr(&output).contains("no unread messages"));
+    world.fails(2, &["--as", "bob", "watch", "--max", "0", "--timeout", "0"]);
+}
+
+#[test]
 fn a_feed_is_the_groups() {
     let world = World::new();
     world.ok(&["register", "a", "A", "manager", "one"]);

@@ -259,6 +259,14 @@ fn a_batch_sends_each_line_and_refuses_only_the_bad_ones() {
 }
 
 #[test]
+fn a_delay_of_nothing_is_none() {
+    let world = World::with_peers();
+    assert_eq!(world.json(&["--as", "alice", "send", "--delay", "0", "bob", "now"])["state"], "queued");
+    assert_eq!(world.json(&["--as", "alice", "send", "--delay", "1h", "bob", "later"])["state"], "delayed");
+    assert_eq!(world.inbox("bob"), ["now"]);
+}
+
+#[test]
 fn what_a_line_may_not_say_is_refused_and_not_bent() {
     let world = World::with_peers();
     let lines = [
@@ -278,6 +286,9 @@ fn what_a_line_may_not_say_is_refused_and_not_bent() {
     for number in 1..=lines.len() {
         assert!(said.contains(&format!("stdin line {number}: ")), "{said}");
     }
+    let unknown = br#"{"to":"bob","text":"x","priority":"asap"}"#;
+    let output = world.with_input(&["--as", "alice", "send", "--ndjson"], unknown);
+    assert!(stderr(&output).contains("priority: it is none of low, normal"), "{}", stderr(&output));
     let large = format!(r#"{{"to":"bob","text":"x","subject":"{}"}}"#, "y".repeat(1025));
     let args = ["--as", "alice", "send", "--ndjson", "--max-size", "1024"];
     assert_eq!(world.with_input(&args, large.as_bytes()).status.code(), Some(65));
