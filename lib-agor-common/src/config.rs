@@ -4,6 +4,8 @@
 //! tool: flag, then environment, then this file, then the default.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -12,6 +14,9 @@ use crate::{Exit, Failure, paths};
 
 /// The tables that the file may have.
 pub const TABLES: [&str; 5] = ["supervise", "sandbox", "btmsg", "checkpoint", "relay"];
+
+/// The largest file, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// Why the configuration was refused. Always exit 78.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +27,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The text is not what it should be.
     #[error("configuration {}:{line}: {why}", path.display())]
@@ -71,13 +76,23 @@ pub fn find(file: Option<&Path>, env: &paths::Env) -> Result<Option<(PathBuf, St
         None => env.config_candidates(),
     };
     for path in candidates {
-        match std::fs::read_to_string(&path) {
+        match read(&path) {
             Ok(text) => return Ok(Some((path, text))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {}
             Err(source) => return Err(ConfigError::Read { path, source }),
         }
     }
     Ok(None)
+}
+
+/// The text of a file, which may be a pipe; a device without an end is not read for ever.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {LONGEST} bytes")));
+    }
+    Ok(text)
 }
 
 /// Parses `text` and returns table `table`; `path` is for messages.
@@ -165,6 +180,14 @@ mod tests {
         let relay = parse_relay("[sandbox]\nwhatever = 1\n[relay]\nport = 9\n").unwrap();
         assert_eq!(relay.port, 9);
         assert_eq!(parse_relay("").unwrap(), Relay::default());
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let error = load::<Relay>("relay", Some(Path::new("/dev/zero"))).unwrap_err();
+        assert_eq!(error.exit(), Exit::CONFIG);
+        assert!(error.to_string().starts_with("read configuration /dev/zero"), "{error}");
+        assert_eq!(load::<Relay>("relay", Some(Path::new("/dev/null"))).unwrap().value, Relay::default());
     }
 
     #[test]
