@@ -1,12 +1,12 @@
 //! What every command needs: who speaks, the configuration, the database, where output goes.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agor_common::db::rusqlite::{Connection, Transaction};
 use agor_common::db::{Access, Db, DbError, Durability, Options};
 use agor_common::mail::agents::{self, Agent, Found};
-use agor_common::mail::{self, audit};
+use agor_common::mail::{self, audit, presence};
 use agor_common::output::Out;
 use agor_common::{config as file, paths};
 use serde::Serialize;
@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use crate::config::{self, Config};
 use crate::error::Error;
+
+/// How long an agent whose supervisor has only just started waits to be registered.
+const REGISTRATION: Duration = Duration::from_secs(1);
 
 /// The result of a command.
 pub type Done<T = ()> = Result<T, Error>;
@@ -90,7 +93,25 @@ impl App {
 
     /// The speaker's row.
     pub fn my_row(&self, conn: &Connection) -> Done<Agent> {
-        find(conn, self.me()?)
+        speaker(conn, self.me()?)
+    }
+
+    /// Waits a moment for the row of an agent whose supervisor has only just started: it registers the agent
+    /// beside the start, and not before.
+    pub fn await_registration(&self) {
+        let Some(id) = self.identity.as_deref().filter(|id| presence::is_own(id)) else { return };
+        if !presence::is_early() {
+            return;
+        }
+        let until = Instant::now() + REGISTRATION;
+        // What else is wrong with the database the command says itself.
+        let is_there = || {
+            let db = mail::open(&self.path, Options::read()).ok()?;
+            agents::get(db.conn(), id).ok()?
+        };
+        while is_there().is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The stall threshold of agents without one of their own, in seconds.
@@ -131,6 +152,15 @@ pub fn find(conn: &Connection, typed: &str) -> Done<Agent> {
         Found::Ambiguous(ids) => Err(Error::Ambiguous { what: "agent", typed: typed.into(), ids }),
         Found::None(near) => Err(Error::NoAgent { typed: typed.into(), near }),
     }
+}
+
+/// Finds who speaks, as [`find`] does; the agent of a supervisor is nobody's beginning, also while it is not
+/// registered.
+pub fn speaker(conn: &Connection, id: &str) -> Done<Agent> {
+    if !presence::is_own(id) {
+        return find(conn, id);
+    }
+    agents::get(conn, id)?.ok_or_else(|| Error::NoAgent { typed: id.into(), near: Vec::new() })
 }
 
 /// The id that a filter means, by which rows are chosen: one that rows have (`sql` says whether `?1` is) is meant as

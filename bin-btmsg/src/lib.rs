@@ -60,6 +60,9 @@ fn run(cli: cli::Cli) -> Exit {
         Ok(app) => app,
         Err(error) => return report(TOOL, &error, json),
     };
+    if !matches!(cli.command, cli::Command::Register(_) | cli::Command::Log(_)) {
+        app.await_registration();
+    }
     let done = cmd::run(&mut app, cli.command);
     let done = done.and_then(|exit| {
         app.out.flush()?;

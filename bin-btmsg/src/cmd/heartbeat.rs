@@ -65,7 +65,7 @@ fn beat(app: &App, me: &str, args: &cli::Heartbeat) -> Done<(usize, Db)> {
         };
         // A prefix is found on the second try only: a heartbeat is usually somebody's own full id.
         if !presence::beat(tx, me, me, &what, &Clock::now())? {
-            let agent = crate::app::find(tx, me)?;
+            let agent = crate::app::speaker(tx, me)?;
             presence::beat(tx, &agent.id, &agent.id, &what, &Clock::now())?;
             return redrive::parked(tx, app, &agent.id);
         }

@@ -75,7 +75,7 @@ pub fn reply(app: &mut App, args: cli::Reply) -> Done<Exit> {
     let me = app.me()?.to_owned();
     let base = draft(&args.envelope);
     let answer = |conn: &Connection, draft: &mut Draft| -> Done {
-        let agent = app::find(conn, &me)?;
+        let agent = app::speaker(conn, &me)?;
         let typed = draft.reply_to.clone().unwrap_or_default();
         let message = send::own_message(conn, &agent, &typed)?;
         // An answer to one's own message goes where that went.
@@ -188,7 +188,7 @@ pub fn one(app: &mut App, envelope: &cli::Envelope, draft: Draft) -> Done<Exit> 
     let (me, stall_s) = (app.me()?.to_owned(), app.stall_s());
     let mut due = false;
     let sent = db.write(|tx| -> Done<Sent> {
-        let from = app::find(tx, &me)?;
+        let from = app::speaker(tx, &me)?;
         // A clock that was set makes a sweep due; what is sent now is by the new clock already.
         due = sweep::claim(tx, app)?;
         if due {
@@ -470,7 +470,7 @@ fn send_chunk(
     let traceparent = telemetry::traceparent();
     let mut db = app.write()?;
     let results = db.write(|tx| -> Done<Vec<(usize, Result<Sent, Error>)>> {
-        let from = app::find(tx, &me)?;
+        let from = app::speaker(tx, &me)?;
         let mut results = Vec::with_capacity(chunk.len());
         // Indexed at the end: with pending words the search index writes a segment for each savepoint.
         let mut unindexed = Vec::with_capacity(chunk.len());

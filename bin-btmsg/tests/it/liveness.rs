@@ -175,3 +175,33 @@ fn a_heartbeat_keeps_the_trail_short_and_audits_what_changes() {
         1
     );
 }
+
+/// `AGOR_SUPERVISOR` of a supervisor that has only just started.
+fn new_supervisor(process: &std::process::Child) -> String {
+    let holder = agor_common::process::Identity::of(process.id().cast_signed()).unwrap();
+    serde_json::to_string(&agor_common::mail::presence::Lease::of(&holder)).unwrap()
+}
+
+#[test]
+fn the_agent_of_a_supervisor_is_nobodys_beginning_and_waits_for_its_row() {
+    let world = World::new();
+    world.ok(&["register", "coder2"]);
+    assert!(world.ok(&["--as", "coder", "whoami"]).starts_with("coder2 ("), "who types it means a beginning");
+    let mut supervisor = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let lease = new_supervisor(&supervisor);
+    let own = |words: &[&str]| {
+        let mut command = world.btmsg(words);
+        command.env("BTMSG_AGENT_ID", "coder").env("AGOR_SUPERVISOR", &lease);
+        command
+    };
+    let unknown = own(&["heartbeat"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(67), "{}", stderr(&unknown));
+    assert_eq!(world.number("SELECT count(*) FROM heartbeats"), 0);
+    let waiting = own(&["whoami"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    world.ok(&["register", "coder"]);
+    let output = waiting.wait_with_output().unwrap();
+    assert!(stdout(&output).starts_with("coder ("), "{}{}", stdout(&output), stderr(&output));
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+}

@@ -153,9 +153,24 @@ impl Lease {
 /// The variable in which a supervisor tells the agent that it answers for who it is: its [`Lease`] as JSON.
 pub const SUPERVISOR: &str = "AGOR_SUPERVISOR";
 
+/// How much younger than its supervisor an early process is at most, in clock ticks (2 s).
+const EARLY: u64 = 200;
+
 /// The supervisor that this process runs under, if it says so.
 fn own_supervisor() -> Option<Lease> {
     std::env::var(SUPERVISOR).ok().as_deref().and_then(Lease::parse)
+}
+
+/// Whether `id` is the agent that this process's supervisor answers for, which is meant whole.
+pub fn is_own(id: &str) -> bool {
+    std::env::var("BTMSG_AGENT_ID").is_ok_and(|own| own == id) && own_supervisor().is_some()
+}
+
+/// Whether this process began with its supervisor, which may not have registered the agent yet.
+pub fn is_early() -> bool {
+    let own = process::start_time(std::process::id().cast_signed());
+    let apart = |lease: Lease| own.map(|own| own.saturating_sub(lease.start));
+    own_supervisor().and_then(apart).is_some_and(|ticks| ticks < EARLY)
 }
 
 /// Whether this process belongs to an agent whose supervisor is dead, and so is about to be ended: what it
