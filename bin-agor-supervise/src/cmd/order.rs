@@ -66,6 +66,9 @@ impl<'a> Order<'a> {
                 Ok(_) => return Ok(()),
                 // It has only just been started, or is about to end, or has many orders to read.
                 Err(error @ (Errno::NOENT | Errno::NXIO | Errno::AGAIN)) => {
+                    if self.is_stopped() {
+                        return Ok(());
+                    }
                     let soon = clock::now() + Duration::from_millis(20);
                     self.check()?;
                     if error == Errno::NOENT {
@@ -76,6 +79,11 @@ impl<'a> Order<'a> {
                 Err(error) => return Err(SuperviseError::Place { path, source: error.into() }),
             }
         }
+    }
+
+    /// A stop is answered by the end itself, too.
+    fn is_stopped(&self) -> bool {
+        self.verb == "stop" && !self.supervisor.is_alive()
     }
 
     /// Whether there is still somebody, and time.
@@ -112,8 +120,7 @@ impl<'a> Order<'a> {
                         None => Ok(answer.incarnation),
                     };
                 }
-                // A stop is answered by the end itself, too.
-                None if self.verb == "stop" && !self.supervisor.is_alive() => return Ok(0),
+                None if self.is_stopped() => return Ok(0),
                 None => self.check()?,
             }
             self.watch.wait(Some(self.supervisor.pid), Some(self.until));

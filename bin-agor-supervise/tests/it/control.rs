@@ -67,6 +67,27 @@ fn a_stop_is_of_the_supervisor_that_it_was_for() {
 }
 
 #[test]
+fn a_stop_that_comes_too_late_is_a_stop() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--name", "t", "--", "sleep", "1000"]);
+    world.wait_for("t", "healthy");
+    supervisor.signal(Signal::STOP);
+    std::fs::remove_file(world.path("data/run/t.control")).unwrap();
+    let order = world.start(&["stop", "t"]);
+    // It finds no FIFO and says so to the supervisor, which does not hear it.
+    let status = format!("/proc/{}/status", supervisor.pid());
+    crate::support::until("the order waits", || {
+        let text = std::fs::read_to_string(&status).unwrap();
+        let pending = text.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+        u64::from_str_radix(pending.trim(), 16).unwrap() & 1 << (libc::SIGCHLD - 1) != 0
+    });
+    supervisor.signal(Signal::KILL);
+    supervisor.wait();
+    let (status, out, err) = order.finish();
+    assert_eq!((status.code(), out.as_str()), (Some(0), "t: stopped\n"), "{err}");
+}
+
+#[test]
 fn restart_leaves_backoff_at_once_and_only_once() {
     let world = World::new();
     let script = "echo $AGOR_INCARNATION; [ $AGOR_INCARNATION -gt 1 ] && exec sleep 1000; exit 1";
