@@ -27,6 +27,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
 const IDENTITY: usize = 128;
 /// A difference smaller than this is rounding and the wall clock's own discipline, in ms.
 const STEP_MS: u64 = 20;
+/// What is ours is in the directory itself, and no FIFO that somebody would have to be waited for.
+const HERE: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 /// How often a state that is just being written is looked at again.
 const LOOKS: u32 = 200;
 
@@ -154,6 +156,7 @@ impl Place {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(HERE)
             .open(&path)
             .map_err(wrap)?;
         let start = std::time::Instant::now();
@@ -213,8 +216,13 @@ impl Place {
         let json = serde_json::to_vec(state)?;
         let mut bytes = format!("{:10} {:016x}\n", json.len(), checksum(&json)).into_bytes();
         bytes.extend_from_slice(&json);
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.state())?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(HERE)
+            .open(self.state())?;
         file.write_all_at(&bytes, 0)
     }
 
@@ -243,7 +251,12 @@ impl Place {
 /// Reads a state file, and again while it is just being written.
 pub(crate) fn read_state(path: &Path) -> Option<State> {
     for look in 0..LOOKS {
-        let bytes = fs::read(path).ok()?;
+        let mut file = OpenOptions::new().read(true).custom_flags(HERE).open(path).ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
         if let Some(json) = whole(&bytes) {
             return serde_json::from_slice(json).ok();
         }

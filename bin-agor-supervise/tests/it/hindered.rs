@@ -279,3 +279,31 @@ fn a_place_that_could_not_be_had_is_taken_later() {
     assert_eq!(world.run(&["stop", "l"]).status.code(), Some(0));
     assert_eq!(supervisor.wait().code(), Some(0));
 }
+
+#[test]
+fn what_is_in_the_place_of_its_files_is_neither_written_through_nor_waited_for() {
+    let world = World::new();
+    let run = world.path("data/run");
+    std::fs::create_dir_all(&run).unwrap();
+    let victim = world.path("victim");
+    std::fs::write(&victim, "of somebody else\n").unwrap();
+    let fifo = |path: &std::path::Path| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    for kind in ["state", "lock"] {
+        let file = run.join(format!("p.{kind}"));
+        // Of the run before, where there was one.
+        let _ = std::fs::remove_file(&file);
+        std::os::unix::fs::symlink(&victim, &file).unwrap();
+        let (status, out, _) = world.start(&["--name", "p", "--", "echo", "ran"]).finish();
+        assert_eq!((status.code(), out.as_str()), (Some(0), "ran\n"), "{kind}: a link");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "of somebody else\n", "{kind}");
+        // A state that cannot be written is removed, which is not for a lock.
+        let _ = std::fs::remove_file(&file);
+        fifo(&file);
+        let (status, out, _) = world.start(&["--name", "p", "--", "echo", "ran"]).finish();
+        assert_eq!((status.code(), out.as_str()), (Some(0), "ran\n"), "{kind}: a FIFO");
+        assert_eq!(world.status("p")["health"], "stopped");
+    }
+}
