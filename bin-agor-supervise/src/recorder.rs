@@ -53,6 +53,8 @@ pub(crate) enum Note {
         /// How.
         end: Box<IncarnationEnd>,
     },
+    /// The agent has been started, and says later that it is ready; it may speak before that.
+    Starting,
     /// The agent runs.
     Active,
     /// The agent is gone, and why; `true` when it crashed.
@@ -221,7 +223,7 @@ impl Worker {
         match note {
             Note::Run(run) => self.run = Some(run),
             Note::Started { .. } | Note::Ended { .. } => self.events.push_back(note),
-            Note::AskBeat | Note::Active | Note::Gone(..) | Note::Beat => {
+            Note::AskBeat | Note::Starting | Note::Active | Note::Gone(..) | Note::Beat => {
                 if self.target.agent.is_some() {
                     self.mail.push_back(note);
                 }
@@ -319,6 +321,7 @@ impl Worker {
             db.write(|tx| {
                 for note in &self.mail {
                     match note {
+                        Note::Starting => presence::announce(tx, &by, &agent),
                         Note::Active => presence::mark_active(tx, &by, &agent, Some(&holder)),
                         Note::Gone(true, why) => presence::mark_crashed(tx, &by, &agent, why).map(drop),
                         Note::Gone(false, why) => presence::mark_stopped(tx, &by, &agent, why).map(drop),

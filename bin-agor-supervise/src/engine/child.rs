@@ -173,6 +173,9 @@ impl Engine {
         // Also where it is not up yet: its pid is to be seen.
         self.dirty = true;
         self.emit("started", &[("pid", pid.into())]);
+        if self.config.rule.ready {
+            self.note(Note::Starting);
+        }
         self.event(Event::Spawned, now);
     }
 

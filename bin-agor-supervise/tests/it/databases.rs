@@ -158,6 +158,17 @@ fn the_agent_is_marked() {
     assert_eq!((status.as_str(), reason.as_deref()), ("crashed", Some("failed after 1 attempt: exit 9")));
 }
 
+/// Whoever has mail to read before it is ready has to be known.
+#[test]
+fn the_agent_is_known_before_it_is_ready() {
+    let world = World::new();
+    let mut supervisor = world.start(&["--agent", "a1", "--ready", "notify", "--", "sleep", "1000"]);
+    until("it is known", || agent_status(&world, "a1").is_some());
+    assert_eq!(world.status("a1")["health"], "restarting");
+    supervisor.stop();
+    assert_eq!(agent_status(&world, "a1").unwrap().0, "stopped");
+}
+
 #[test]
 fn heartbeats_are_sent_for_it_and_count_against_a_stall() {
     let world = World::new();

@@ -359,6 +359,15 @@ pub fn beat(
     Ok(true)
 }
 
+/// A supervisor says that it has started `id`, which is not ready yet: registers it where it is not, so that it
+/// can read and write.
+pub fn announce(tx: &Transaction<'_>, by: &str, id: &str) -> rusqlite::Result<()> {
+    if agents::get(tx, id)?.is_none() {
+        agents::register(tx, by, id, &Registration::default())?;
+    }
+    Ok(())
+}
+
 /// A supervisor says that `id` runs under it (`lease` is its own identity): registers it where it is not,
 /// makes it `active`.
 pub fn mark_active(
@@ -367,11 +376,8 @@ pub fn mark_active(
     id: &str,
     lease: Option<&Identity>,
 ) -> rusqlite::Result<()> {
-    let now = Clock::now();
-    if agents::get(tx, id)?.is_none() {
-        agents::register(tx, by, id, &Registration::default())?;
-    }
-    set_state(tx, by, id, "active", None, "active", &now)?;
+    announce(tx, by, id)?;
+    set_state(tx, by, id, "active", None, "active", &Clock::now())?;
     let lease = lease.map(|holder| {
         serde_json::to_string(&Lease::of(holder)).expect("a struct of numbers and strings is always JSON")
     });
