@@ -56,6 +56,35 @@ fn rows_come_back_as_they_were_written() {
 }
 
 #[test]
+fn of_runs_without_a_name_only_the_last_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut db = open(&dir.path().join("sessions.db"), Options::create()).unwrap();
+    let ended = |name: &str, pid: i32| {
+        let supervisor = Identity { pid, ..Identity::current() };
+        let at = 10_000 + i64::from(pid);
+        Supervised { supervisor, agent_id: None, ended_ms: Some(at), ..run(name, Health::Stopped) }
+    };
+    write(&mut db, |tx| {
+        save(tx, &ended("mine-1", 7))?;
+        save(tx, &Supervised { ended_ms: None, ..ended("true-8", 8) })?;
+        for pid in 1_000..1_150 {
+            let run = ended(&format!("true-{pid}"), pid);
+            incarnation_started(tx, (&run.name, &run.run_id), 1, 0, Some(pid), 1)?;
+            save(tx, &run)?;
+        }
+        Ok(())
+    });
+    let names: Vec<String> = list(&db).unwrap().into_iter().map(|run| run.name).collect();
+    let kept: Vec<String> = (1_050..1_150).map(|pid| format!("true-{pid}")).collect();
+    assert_eq!(names[1..=100], kept);
+    assert_eq!([&names[0], &names[101]], ["mine-1", "true-8"]);
+    for (table, rows) in [("incarnations", 100), ("session_metrics", 102)] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        assert_eq!(db.conn().query_row(&sql, [], |row| row.get::<_, i64>(0)), Ok(rows), "{table}");
+    }
+}
+
+#[test]
 fn a_dead_supervisor_is_never_healthy() {
     let alive = run("a", Health::Healthy);
     assert!(alive.is_healthy());

@@ -11,6 +11,9 @@ const KEPT_INCARNATIONS: i64 = 1000;
 /// `session_metrics` rows kept for a project, as the earlier desktop app keeps them.
 const KEPT_METRICS: i64 = 100;
 
+/// Runs that have ended and that nobody gave a name: what a timer starts every minute would fill the list.
+const KEPT_UNNAMED: i64 = 100;
+
 /// Writes the row of a run, and its `session_metrics` row.
 pub fn save(tx: &Transaction<'_>, run: &Supervised) -> rusqlite::Result<()> {
     let (attempt, next_retry_ms, error) = match &run.health {
@@ -58,7 +61,28 @@ pub fn save(tx: &Transaction<'_>, run: &Supervised) -> rusqlite::Result<()> {
         run.updated_ms,
         run.ended_ms,
     ])?;
-    metrics(tx, run)
+    metrics(tx, run)?;
+    if run.ended_ms.is_some() && run.name.ends_with(&format!("-{}", run.supervisor.pid)) {
+        forget_unnamed(tx)?;
+    }
+    Ok(())
+}
+
+/// Deletes the oldest of those that are called after their program and their supervisor's number.
+fn forget_unnamed(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut ended = tx.prepare_cached(
+        "SELECT name, run_id FROM supervised \
+         WHERE ended_ms IS NOT NULL AND name LIKE '%-' || supervisor_pid \
+         ORDER BY ended_ms DESC, rowid DESC LIMIT -1 OFFSET ?1",
+    )?;
+    let old: Vec<(String, String)> =
+        ended.query_map([KEPT_UNNAMED], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    for (name, run_id) in old {
+        tx.prepare_cached("DELETE FROM incarnations WHERE name = ?1")?.execute([&name])?;
+        tx.prepare_cached("DELETE FROM session_metrics WHERE session_id = ?1")?.execute([&run_id])?;
+        tx.prepare_cached("DELETE FROM supervised WHERE name = ?1")?.execute([&name])?;
+    }
+    Ok(())
 }
 
 /// One `session_metrics` row per run, in the earlier desktop app's columns and Unix seconds.
