@@ -227,7 +227,14 @@ fn places_where_no_database_can_be() {
     // A link to nothing.
     std::os::unix::fs::symlink("gone.db", dir.path().join("link.db")).unwrap();
     assert_eq!(exit(&dir.path().join("link.db"), Options::read()), Exit::NO_INPUT);
-    assert_eq!(files(dir.path()), ["file", "link.db"]);
+    // Opened, it would wait for somebody at the other end.
+    let pipe = dir.path().join("pipe.db");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    for options in [Options::create(), Options::read()] {
+        assert_eq!(exit(&pipe, options), Exit::DATA);
+    }
+    assert_eq!(files(dir.path()), ["file", "link.db", "pipe.db"]);
 }
 
 #[test]

@@ -258,6 +258,12 @@ fn prepare_file(path: &Path, access: Access) -> Result<(), DbError> {
     let open = |source| DbError::Open { path: path.into(), source };
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_dir() => Err(open(io::Error::from(io::ErrorKind::IsADirectory))),
+        // To open a pipe is to wait for somebody at its other end.
+        Ok(meta) if !meta.is_file() => Err(DbError::Foreign {
+            path: path.into(),
+            what: "an SQLite database",
+            why: "it is no regular file".into(),
+        }),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && access == Access::Create => {
             if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
