@@ -17,8 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
                   lines (or terminals), to WebSocket clients. `-- COMMAND` is the session `default`; more come \
                   from [relay.session.NAME] tables of the configuration file. `agor-relay connect` is the client: \
                   it makes a remote session look like a local pipe, across reconnects, each line exactly once.",
-    args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true
+    args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

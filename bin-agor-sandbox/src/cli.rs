@@ -23,7 +23,6 @@ use clap::{Args, Parser, Subcommand};
     override_usage = "agor-sandbox [OPTIONS] -- COMMAND [ARG]...\n       agor-sandbox explain [OPTIONS] [-- COMMAND [ARG]...]\n       \
                       agor-sandbox learn [OPTIONS] -- COMMAND [ARG]...\n       agor-sandbox doctor [--json]",
     args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub struct Cli {

@@ -18,7 +18,6 @@ pub use operate::*;
         one is not. There is no server: many short-lived processes share one SQLite file, btmsg.db in the data \
         directory.\n\nWho speaks is said by --as or BTMSG_AGENT_ID. That is an assertion, not a proof: whoever may \
         write the file may write any row. Agents are found by id, then by unique prefix.",
-    disable_help_subcommand = true,
     subcommand_required = true,
     max_term_width = 100
 )]

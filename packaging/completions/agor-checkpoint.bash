@@ -17,17 +17,8 @@ _agor__checkpoint() {
             ",$1")
                 cmd="agor__checkpoint"
                 ;;
-            agor__checkpoint,help)
-                cmd="agor__checkpoint__subcmd__help"
-                ;;
             agor__checkpoint,status)
                 cmd="agor__checkpoint__subcmd__status"
-                ;;
-            agor__checkpoint__subcmd__help,help)
-                cmd="agor__checkpoint__subcmd__help__subcmd__help"
-                ;;
-            agor__checkpoint__subcmd__help,status)
-                cmd="agor__checkpoint__subcmd__help__subcmd__status"
                 ;;
             *)
                 ;;
@@ -36,7 +27,7 @@ _agor__checkpoint() {
 
     case "${cmd}" in
         agor__checkpoint)
-            opts="-q -h -V --interval --mode --stall-budget --deadline --wal-max --any-filesystem --json --quiet --help --version status help"
+            opts="-q -h -V --interval --mode --stall-budget --deadline --wal-max --any-filesystem --json --quiet --help --version status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -62,48 +53,6 @@ _agor__checkpoint() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__checkpoint__subcmd__help)
-            opts="status help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__checkpoint__subcmd__help__subcmd__help)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__checkpoint__subcmd__help__subcmd__status)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -157,7 +106,7 @@ _agor_live() { # _agor_live KIND: one candidate a line, from the data of this mo
 
 _agor_complete_agor_checkpoint_subcommands() {
     case $1 in
-    'agor-checkpoint') echo 'status help' ;;
+    'agor-checkpoint') echo 'status' ;;
     'agor-checkpoint status') echo '' ;;
     esac
 }

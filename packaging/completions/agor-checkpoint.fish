@@ -38,11 +38,8 @@ complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -s q -l qu
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -s V -l version -d 'Print version'
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -a "status" -d 'Show the sizes and who is in the way; changes nothing, and opens no database'
-complete -c agor-checkpoint -n "__fish_agor_checkpoint_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_using_subcommand status" -l json -d 'One JSON object per database on stdout'
 complete -c agor-checkpoint -n "__fish_agor_checkpoint_using_subcommand status" -s h -l help -d 'Print help'
-complete -c agor-checkpoint -n "__fish_agor_checkpoint_using_subcommand help; and not __fish_seen_subcommand_from status help" -f -a "status" -d 'Show the sizes and who is in the way; changes nothing, and opens no database'
-complete -c agor-checkpoint -n "__fish_agor_checkpoint_using_subcommand help; and not __fish_seen_subcommand_from status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # What lives in the data, asked for when it is needed.
 function __agor_values

@@ -20,9 +20,6 @@ _agor__supervise() {
             agor__supervise,explain)
                 cmd="agor__supervise__subcmd__explain"
                 ;;
-            agor__supervise,help)
-                cmd="agor__supervise__subcmd__help"
-                ;;
             agor__supervise,history)
                 cmd="agor__supervise__subcmd__history"
                 ;;
@@ -44,33 +41,6 @@ _agor__supervise() {
             agor__supervise,stop)
                 cmd="agor__supervise__subcmd__stop"
                 ;;
-            agor__supervise__subcmd__help,explain)
-                cmd="agor__supervise__subcmd__help__subcmd__explain"
-                ;;
-            agor__supervise__subcmd__help,help)
-                cmd="agor__supervise__subcmd__help__subcmd__help"
-                ;;
-            agor__supervise__subcmd__help,history)
-                cmd="agor__supervise__subcmd__help__subcmd__history"
-                ;;
-            agor__supervise__subcmd__help,kill)
-                cmd="agor__supervise__subcmd__help__subcmd__kill"
-                ;;
-            agor__supervise__subcmd__help,list)
-                cmd="agor__supervise__subcmd__help__subcmd__list"
-                ;;
-            agor__supervise__subcmd__help,reset)
-                cmd="agor__supervise__subcmd__help__subcmd__reset"
-                ;;
-            agor__supervise__subcmd__help,restart)
-                cmd="agor__supervise__subcmd__help__subcmd__restart"
-                ;;
-            agor__supervise__subcmd__help,status)
-                cmd="agor__supervise__subcmd__help__subcmd__status"
-                ;;
-            agor__supervise__subcmd__help,stop)
-                cmd="agor__supervise__subcmd__help__subcmd__stop"
-                ;;
             *)
                 ;;
         esac
@@ -78,7 +48,7 @@ _agor__supervise() {
 
     case "${cmd}" in
         agor__supervise)
-            opts="-h -V --name --agent --max-attempts --backoff-base --backoff-cap --jitter --jitter-seed --stable-after --restart --success-codes --no-retry-codes --stop-grace --hold --failed-exit --isolate --ready --ready-timeout --watchdog --stall-after --on-stall --heartbeat --on-event --log-dir --log-max-size --log-keep --observe --stderr --config --help --version status list history restart stop kill reset explain help"
+            opts="-h -V --name --agent --max-attempts --backoff-base --backoff-cap --jitter --jitter-seed --stable-after --restart --success-codes --no-retry-codes --stop-grace --hold --failed-exit --isolate --ready --ready-timeout --watchdog --stall-after --on-stall --heartbeat --on-event --log-dir --log-max-size --log-keep --observe --stderr --config --help --version status list history restart stop kill reset explain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -253,146 +223,6 @@ _agor__supervise() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        agor__subcmd__supervise__subcmd__help)
-            opts="status list history restart stop kill reset explain help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__explain)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__help)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__history)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__kill)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__list)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__reset)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__restart)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__status)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        agor__subcmd__supervise__subcmd__help__subcmd__stop)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         agor__subcmd__supervise__subcmd__history)
             opts="-n -h --limit --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -551,7 +381,7 @@ _agor_live() { # _agor_live KIND: one candidate a line, from the data of this mo
 
 _agor_complete_agor_supervise_subcommands() {
     case $1 in
-    'agor-supervise') echo 'status list history restart stop kill reset explain help' ;;
+    'agor-supervise') echo 'status list history restart stop kill reset explain' ;;
     'agor-supervise status') echo '' ;;
     'agor-supervise list') echo '' ;;
     'agor-supervise history') echo '' ;;

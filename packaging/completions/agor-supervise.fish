@@ -72,7 +72,6 @@ complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -a "stop" -d
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -a "kill" -d 'Send it a signal'
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -a "reset" -d 'Set its count of failed attempts back to zero'
 complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -a "explain" -d 'Show the delays before each attempt and the total time until it is given up'
-complete -c agor-supervise -n "__fish_agor_supervise_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand status" -l wait -d 'Wait until it is like this' -r -f -a "healthy\t'Up, and READY where that was asked for'
 restarting\t'Waiting for, or in, another attempt'
 failed\t'Given up'
@@ -114,15 +113,6 @@ complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l config -d 'Configuration file, instead of the usual ones' -r -F
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -l json -d 'One JSON object'
 complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "status" -d 'Show how a supervised command is'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "list" -d 'List all supervised commands, running or not'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "history" -d 'Show the incarnations of a command, newest first'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "restart" -d 'Start it anew now, also out of backoff, and out of failed with --hold'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "stop" -d 'Stop it and its supervisor'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "kill" -d 'Send it a signal'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "reset" -d 'Set its count of failed attempts back to zero'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "explain" -d 'Show the delays before each attempt and the total time until it is given up'
-complete -c agor-supervise -n "__fish_agor_supervise_using_subcommand help; and not __fish_seen_subcommand_from status list history restart stop kill reset explain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # What lives in the data, asked for when it is needed.
 function __agor_values

@@ -16,19 +16,26 @@ const DATE: &str = "2026-11-23";
 
 const GENERATED: &str = ".\\\" Generated from the argument definitions and man/parts: make pages\n";
 
-/// The tools' argument definitions.
+/// The tools' argument definitions, without the subcommand `help`, which in completions would be as much again as
+/// all others.
 pub fn commands() -> Vec<Command> {
-    let mut commands = vec![
+    let commands = [
         agor_supervise::command(),
         agor_sandbox::command(),
         btmsg::command(),
         agor_checkpoint::command(),
         agor_relay::command(),
     ];
-    for command in &mut commands {
+    let built = |command| {
+        let mut command = helpless(command);
         command.build();
-    }
-    commands
+        command
+    };
+    commands.into_iter().map(built).collect()
+}
+
+fn helpless(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(helpless)
 }
 
 /// Text as roff: nothing in it is a request or an escape, a hyphen can be copied, and `code` is bold.

@@ -11,7 +11,7 @@ fn usage(tool: &str) -> i32 {
 fn help_goes_to_stdout_and_exits_0() {
     let world = World::new();
     for tool in TOOLS {
-        for flag in ["--help", "-h"] {
+        for flag in ["--help", "-h", "help"] {
             let output = world.run(tool, &[flag]);
             assert_eq!(output.status.code(), Some(0), "{tool} {flag}");
             assert!(stdout(&output).contains("Usage:"), "{tool} {flag}: {}", stdout(&output));
