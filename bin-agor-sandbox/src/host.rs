@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use agor_common::paths;
 
+use crate::sys::path;
 use crate::sys::variables::Variables;
 
 /// Whether `path` is `root` or lies below it. Both are absolute and [`tidy`]: `Path::starts_with` takes paths
@@ -37,6 +38,8 @@ pub struct Host {
     pub cwd: Option<PathBuf>,
     /// `HOME`, when it is absolute, else what the user database says.
     pub home: Option<PathBuf>,
+    /// The same without links, where that is another path: so the kernel calls it.
+    pub real_home: Option<PathBuf>,
     /// `TMPDIR` when it is absolute, there and fit.
     pub temp: Option<PathBuf>,
     /// The absolute directories of `PATH`.
@@ -87,6 +90,15 @@ fn home_in(table: &[u8], user: u32) -> Option<PathBuf> {
     Some(tidy(PathBuf::from(OsStr::from_bytes(home)))).filter(|home| home.is_absolute())
 }
 
+/// Whether two names are those of one directory, by links too; what is below the other is taken at its word.
+fn is(dir: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    let below = other.as_os_str() != "/" && dir.starts_with(other);
+    dir.as_os_str() == other.as_os_str()
+        || !below && identity(dir).is_some_and(|dir| identity(other) == Some(dir))
+}
+
 impl Host {
     /// From this process.
     pub fn current() -> Host {
@@ -105,10 +117,10 @@ impl Host {
         }
         let euid = rustix::process::geteuid().as_raw();
         let home = absolute("HOME").or_else(|| registered_home(euid));
+        let real_home = home.as_ref().and_then(|home| path::real(home).ok().filter(|real| real != home));
         let mut unfit = Vec::new();
         let mut fit = |name: &'static str, dir: &PathBuf| {
-            let fit = dir.as_os_str() != "/"
-                && home.as_ref().is_none_or(|home| home.as_os_str() != dir.as_os_str());
+            let fit = !is(dir, Path::new("/")) && home.as_ref().is_none_or(|home| !is(dir, home));
             if !fit {
                 unfit.push(name);
             }
@@ -119,6 +131,8 @@ impl Host {
         };
         let mut agent_home = set(&["CLAUDE_CONFIG_DIR", "CODEX_HOME"]);
         agent_home.retain(|(name, dir)| fit(name, dir));
+        let mut tool_homes = set(&TOOL_HOMES);
+        tool_homes.retain(|(_, dir)| home.as_ref().is_none_or(|home| !is(dir, home)));
         let temp = absolute("TMPDIR").filter(|dir| dir.is_dir() && fit("TMPDIR", dir));
         let data = data.filter(|dir| fit("AGOR_DATA_DIR", dir));
         // It is below the data directory, or has nothing to do with it.
@@ -126,6 +140,7 @@ impl Host {
         Host {
             cwd: std::env::current_dir().ok(),
             home,
+            real_home,
             temp,
             path: dirs,
             data,
@@ -133,7 +148,7 @@ impl Host {
             env,
             euid,
             agent_home,
-            tool_homes: set(&TOOL_HOMES),
+            tool_homes,
             unfit,
             variables,
         }
@@ -171,7 +186,16 @@ impl Host {
 
     /// Whether `dir` is the home directory or one above it: granting it would grant every secret.
     pub fn holds_home(&self, dir: &Path) -> bool {
-        dir.as_os_str() == "/" || self.home.as_ref().is_some_and(|home| within(home, dir))
+        dir.as_os_str() == "/" || self.homes().any(|home| within(home, dir))
+    }
+
+    /// Whether that directory is the home directory.
+    pub(crate) fn is_home(&self, dir: &Path) -> bool {
+        self.homes().any(|home| home == dir)
+    }
+
+    fn homes(&self) -> impl Iterator<Item = &PathBuf> {
+        self.home.iter().chain(&self.real_home)
     }
 }
 
@@ -191,6 +215,21 @@ mod tests {
             [("/a//b/", "/a/b"), ("/./a/.", "/a"), ("/a/.b", "/a/.b"), ("/", "/"), ("//", "/"), ("./a", "a")]
         {
             assert_eq!(tidy(PathBuf::from(given)).as_os_str(), want);
+        }
+    }
+
+    #[test]
+    fn a_directory_is_known_by_its_other_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        std::fs::create_dir_all(home.join("below")).unwrap();
+        for (name, to) in [("to-home", &*home), ("to-root", Path::new("/"))] {
+            std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+        }
+        assert!(is(&home, &home) && is(&dir.path().join("to-home"), &home));
+        assert!(is(&dir.path().join("to-root"), Path::new("/")));
+        for other in [home.join("below"), dir.path().into(), dir.path().join("none")] {
+            assert!(!is(&other, &home) && !is(&other, Path::new("/")), "{}", other.display());
         }
     }
 
@@ -222,5 +261,10 @@ mod tests {
         assert!(host.holds_home(Path::new("/")));
         assert!(!host.holds_home(Path::new("/h/p")));
         assert!(!host.holds_home(Path::new("/hh")));
+        let linked = Host { real_home: Some("/data/h".into()), ..host };
+        for dir in ["/h", "/data/h", "/data"] {
+            assert!(linked.holds_home(Path::new(dir)), "{dir}");
+        }
+        assert!(linked.is_home(Path::new("/data/h")) && !linked.is_home(Path::new("/data")));
     }
 }

@@ -397,7 +397,7 @@ impl Planner<'_> {
         for name in settings(project) {
             self.protect(&name, "agent settings of the project");
         }
-        let is_home = self.host.home.as_deref() == Some(project);
+        let is_home = self.host.is_home(project);
         self.codex(project);
         for name in SHELL_FILES {
             let path = project.join(name);
@@ -428,7 +428,7 @@ impl Planner<'_> {
     fn codex(&mut self, project: &Path) {
         let why = "agent settings of the project";
         let settings = project.join(".codex");
-        if self.host.home.as_deref() == Some(project) {
+        if self.host.is_home(project) {
             // Its home.
             let config = settings.join("config.toml");
             if std::fs::symlink_metadata(&config).is_ok() {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Sandbox;
+use common::{Sandbox, ran};
 
 #[test]
 fn only_what_is_granted_can_be_touched() {
@@ -149,7 +149,7 @@ fn without_a_working_directory_relative_paths_are_refused() {
     for options in ["--rw .", "--unix s", "--protect x"] {
         let script = format!("rmdir ../work; exec {} {options} -- true", env!("CARGO_BIN_EXE_agor-sandbox"));
         let mut shell = std::process::Command::new("sh");
-        let ran = common::ran(shell.args(["-c", &script]).current_dir(sandbox.path("work")));
+        let ran = ran(shell.args(["-c", &script]).current_dir(sandbox.path("work")));
         assert_eq!(ran.code, 125, "{ran:?}");
         assert!(ran.stderr.contains("the working directory is gone"), "{ran:?}");
         std::fs::create_dir(sandbox.path("work")).unwrap();
@@ -176,7 +176,7 @@ fn the_home_directory_is_granted_by_no_variable() {
         ("CLAUDE_CONFIG_DIR", home.as_path()),
     ] {
         let mut command = sandbox.command();
-        let ran = common::ran(command.env(variable, place).args(["explain", "--profile", "claude"]));
+        let ran = ran(command.env(variable, place).args(["explain", "--profile", "claude"]));
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(!ran.stdout.contains(&format!(" {}  [", place.display())), "{variable}: {ran:?}");
         assert!(ran.stdout.contains(&format!("{variable} names the home directory")), "{ran:?}");
@@ -199,7 +199,7 @@ fn the_home_directory_is_known_without_its_variable() {
     for value in [None, Some(""), Some("relative")] {
         let mut command = sandbox.command();
         command.env_remove("HOME").envs(value.map(|value| ("HOME", value)));
-        let ran = common::ran(command.current_dir(home).arg("explain"));
+        let ran = ran(command.current_dir(home).arg("explain"));
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.stdout.contains("is not granted as a project"), "{value:?}: {ran:?}");
     }
@@ -254,4 +254,28 @@ fn what_a_profile_of_the_configuration_only_reads_is_never_written() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let ran = run("read_only_paths = ['a']\nread_write_paths = ['.', 'a/b']", &[], "touch a/b/x");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+/// Many a home directory is reached by a link, and the working directory has the other name.
+#[test]
+fn a_home_directory_that_is_a_link_is_no_project() {
+    let sandbox = Sandbox::new();
+    sandbox.file("home/.ssh/id", "secret");
+    std::os::unix::fs::symlink(sandbox.path("home"), sandbox.path("link")).unwrap();
+    let read = |set: &[(&str, &str)], dir: &str| {
+        let mut command = sandbox.command();
+        command
+            .envs(set.iter().map(|(name, value)| (name, sandbox.path(value))))
+            .current_dir(sandbox.path(dir));
+        ran(command.args(["--", "cat"]).arg(sandbox.path("home/.ssh/id")))
+    };
+    for (set, dir) in [
+        (&[("HOME", "link")][..], "home"),
+        (&[("TMPDIR", "link")], "work"),
+        (&[("HOME", "link"), ("TMPDIR", "home")], "work"),
+        (&[("JAVA_HOME", "link")], "work"),
+    ] {
+        let ran = read(set, dir);
+        assert!(ran.code == 1 && ran.stdout.is_empty(), "{set:?} {dir}: {ran:?}");
+    }
 }
