@@ -80,13 +80,20 @@ impl Error {
     }
 }
 
+/// Said of a peer that went away without closing.
+pub(crate) const GONE: &str = "ended without a goodbye";
+
 /// A connection's failure in words; of one that just ended rustls says where its manual explains that.
 pub(crate) fn plainly(error: &WsError) -> String {
     match error {
-        WsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "ended without a goodbye".into()
-        }
-        WsError::Io(error) => error.to_string(),
+        WsError::Io(error) => match error.kind() {
+            io::ErrorKind::UnexpectedEof => GONE.into(),
+            // Which of the two it is hangs on whether the peer had bytes unread as it went (tcp(7), RFC 2525 2.17).
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                format!("{GONE} (connection reset)")
+            }
+            _ => error.to_string(),
+        },
         other => other.to_string(),
     }
 }

@@ -116,8 +116,14 @@ fn a_message_of_the_limit_passes_and_one_more_byte_does_not() {
 #[test]
 fn a_peer_that_is_gone_has_broken_no_rule() {
     let server = Server::plain(&[], &["cat"]);
-    drop(bare(&server));
-    server.wait_log("connection of token main broke: ended without a goodbye");
+    let ended = bare(&server);
+    ended.shutdown(std::net::Shutdown::Write).unwrap();
+    server.wait_log("connection of token main broke: ended without a goodbye\n");
+    // With bytes unread, the kernel resets it.
+    let unheard = bare(&server);
+    unheard.peek(&mut [0]).unwrap();
+    drop(unheard);
+    server.wait_log("connection of token main broke: ended without a goodbye (connection reset)\n");
     assert!(!server.log().contains("protocol error"), "{}", server.log());
 }
 

@@ -19,7 +19,7 @@ use super::nuisance::Nuisance;
 use super::outbox::{Cut, Outbox};
 use super::watch::{Verdict, Watch};
 use super::{Relay, commands};
-use crate::error::plainly;
+use crate::error::{GONE, plainly};
 use crate::history::At;
 use crate::session::Session;
 use crate::sys;
@@ -90,9 +90,7 @@ pub(crate) fn end_of(error: &WsError) -> End {
         WsError::Capacity(CapacityError::MessageTooLong { .. }) => cut(1009, "message too large"),
         WsError::Utf8(_) => cut(1007, "invalid UTF-8"),
         // It is gone: there is nobody to say anything to.
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            End::Broken("ended without a goodbye".into())
-        }
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Broken(GONE.into()),
         WsError::Protocol(_) => cut(1002, "protocol error"),
         WsError::ConnectionClosed | WsError::AlreadyClosed => End::Closed,
         other => End::Broken(plainly(other)),
