@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
 use common::{Place, Server, TOKEN, eventually};
@@ -101,11 +100,9 @@ fn health_mail_and_frontend_events_come_from_the_tools() {
     std::fs::create_dir(&bin).unwrap();
     // Stand-ins: what is tested here is how they are called. The tools themselves answer in tests/.
     let relay = bin.join("agor-relay");
-    std::fs::copy(common::RELAY, &relay).unwrap();
-    let tool = |name: &str, text: &str| {
-        std::fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
+    common::executable::copy(common::RELAY, &relay);
+    let tool =
+        |name: &str, text: &str| common::executable::write(bin.join(name), format!("#!/bin/sh\n{text}\n"));
     tool("agor-supervise", r#"echo '{"schema":1,"name":"a"}'; echo '{"schema":1,"name":"b"}'"#);
     tool(
         "btmsg",
@@ -169,8 +166,7 @@ fn a_session_configured_with_restart_and_sandbox_runs_those_tools() {
         let text = format!(
             "#!/bin/sh\necho {name} \"$@\"\nwhile [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n"
         );
-        std::fs::write(bin.join(name), text).unwrap();
-        std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        common::executable::write(bin.join(name), text);
     }
     place.write(
         "agor.toml",

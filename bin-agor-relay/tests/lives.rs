@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use common::{Client, Place, Server, TOKEN, eventually};
@@ -176,10 +175,9 @@ fn with_btmsg(script: &str) -> Server {
     let bin = place.path("bin");
     std::fs::create_dir(&bin).unwrap();
     let relay = bin.join("agor-relay");
-    std::fs::copy(common::RELAY, &relay).unwrap();
+    common::executable::copy(common::RELAY, &relay);
     for tool in ["btmsg", "agor-supervise"] {
-        std::fs::write(bin.join(tool), format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(bin.join(tool), std::fs::Permissions::from_mode(0o755)).unwrap();
+        common::executable::write(bin.join(tool), format!("#!/bin/sh\n{script}\n"));
     }
     Server::start_with(place, false, &[], &["cat"], |command| {
         let mut own = Command::new(&relay);

@@ -68,7 +68,7 @@ fn executing_is_a_right_of_its_own() {
     // As in a virtual environment: what the link leads to is what has to be granted.
     sandbox.file("out/python/lib/module", "1");
     std::fs::create_dir(sandbox.path("out/python/bin")).unwrap();
-    std::fs::copy("/bin/sh", sandbox.path("out/python/bin/python3")).unwrap();
+    common::executable::copy("/bin/sh", sandbox.path("out/python/bin/python3"));
     std::os::unix::fs::symlink("../out/python/bin/python3", sandbox.path("work/python")).unwrap();
     sandbox.script("work/s", &format!("#!{}\nexit 3\n", sandbox.path("work/python").display()));
     let denied = sandbox.run(["--", "./s"]);
@@ -275,6 +275,12 @@ fn a_home_directory_that_is_a_link_is_no_project() {
         (&[("HOME", "link"), ("TMPDIR", "home")], "work"),
         (&[("JAVA_HOME", "link")], "work"),
     ] {
+        // Without a directory of its own for them, temporary files have /tmp, and this checkout may lie there.
+        let in_tmp = ["/tmp", "/var/tmp"].iter().any(|dir| sandbox.path("home").starts_with(dir));
+        if in_tmp && set.iter().any(|(name, _)| *name == "TMPDIR") {
+            common::skip("the checkout lies among the temporary files");
+            continue;
+        }
         let ran = read(set, dir);
         assert!(ran.code == 1 && ran.stdout.is_empty(), "{set:?} {dir}: {ran:?}");
     }

@@ -131,7 +131,7 @@ fn sockets_and_programs_without_a_name_are_learned() {
         return common::skip("no python3");
     }
     let sandbox = Sandbox::new();
-    std::fs::copy("/bin/true", sandbox.path("out/true")).unwrap();
+    common::executable::copy("/bin/true", sandbox.path("out/true"));
     std::fs::create_dir(sandbox.path("out/s")).unwrap();
     let script = "import os, socket\n\
         a = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); a.bind('../out/s/a')\n\
@@ -277,7 +277,7 @@ fn what_is_made_and_run_is_learned_as_a_directory() {
 #[test]
 fn what_a_script_is_run_by_is_seen() {
     let sandbox = Sandbox::new();
-    std::fs::copy("/bin/sh", sandbox.path("out/sh")).unwrap();
+    common::executable::copy("/bin/sh", sandbox.path("out/sh"));
     let out = sandbox.path("out").canonicalize().unwrap();
     let out = out.display();
     sandbox.script("work/s", &format!("#!{out}/sh\necho ran\n"));

@@ -404,7 +404,7 @@ fn a_working_directory_that_this_user_cannot_reach_is_no_hindrance() {
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = place.path().join("agor-sandbox");
-    std::fs::copy(env!("CARGO_BIN_EXE_agor-sandbox"), &program).unwrap();
+    common::executable::copy(env!("CARGO_BIN_EXE_agor-sandbox"), &program);
     let mut command = std::process::Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
     command.args(["--", "/bin/echo", "ran"]).env("HOME", "/nonexistent").current_dir(sandbox.path("work"));

@@ -2,6 +2,7 @@
 //! own, and commands that see nothing of the user's.
 
 pub mod completions;
+pub mod executable;
 pub mod faults;
 pub mod pages;
 

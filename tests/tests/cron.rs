@@ -1,10 +1,10 @@
 //! `packaging/cron/agor`: each line under cron's own environment. What it prints is mailed, so it prints only
 //! what needs somebody.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use agor_tests::{TOOLS, World, bin_dir, stderr, stdout, top};
+use agor_tests::{TOOLS, World, bin_dir, executable, stderr, stdout, top};
 
 /// The commands of the file, as cron runs them: environment lines, five fields of time and the user are gone.
 fn jobs() -> Vec<String> {
@@ -51,10 +51,10 @@ fn stand_ins(world: &World, code: u8) -> String {
     let bin = world.path(&prefix).join("bin");
     std::fs::create_dir_all(&bin).expect("a directory");
     for tool in TOOLS {
-        let file = bin.join(tool);
-        std::fs::write(&file, format!("#!/bin/sh\necho told\necho complained >&2\nexit {code}\n"))
-            .expect("a file");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        executable::write(
+            bin.join(tool),
+            format!("#!/bin/sh\necho told\necho complained >&2\nexit {code}\n"),
+        );
     }
     prefix
 }

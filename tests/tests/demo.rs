@@ -1,6 +1,6 @@
 //! `make demo`, with the programs of this build.
 
-use agor_tests::{World, bin_dir, skip, stderr, stdout, top};
+use agor_tests::{World, bin_dir, executable, skip, stderr, stdout, top};
 
 fn run_demo(world: &World, mut command: std::process::Command) -> std::process::Output {
     command
@@ -55,13 +55,10 @@ fn the_demo_fails_when_a_promise_is_broken() {
         std::os::unix::fs::symlink(bin_dir().join(tool), fake.join(tool)).unwrap();
     }
     std::fs::remove_file(fake.join("agor-sandbox")).unwrap();
-    std::fs::write(
+    executable::write(
         fake.join("agor-sandbox"),
         "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n",
-    )
-    .unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(fake.join("agor-sandbox"), mode).unwrap();
+    );
     let mut command = world.command(top().join("examples/demo"));
     command.env("AGOR_BIN", &fake).env("AGOR_DEMO_DIR", world.path("work"));
     let output = command.output().unwrap();

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use agor_tests::{World, bin_dir, skip, stderr, stdout, top};
+use agor_tests::{World, bin_dir, executable, skip, stderr, stdout, top};
 
 fn example(world: &World, name: &str) -> Command {
     let path =
@@ -22,8 +22,7 @@ fn example(world: &World, name: &str) -> Command {
 fn script(world: &World, name: &str, text: &str) {
     let bin = world.path("bin");
     std::fs::create_dir_all(&bin).unwrap();
-    std::fs::write(bin.join(name), text).unwrap();
-    std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(bin.join(name), text);
 }
 
 fn feed(command: &mut Command, input: &str) -> Output {

@@ -15,13 +15,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use agor_tests::{TOOLS, World, bin_dir, completions, pages, skip, stderr, stdout, top};
+use agor_tests::{TOOLS, World, bin_dir, completions, executable, pages, skip, stderr, stdout, top};
 
 /// All pages.
 fn manual() -> Vec<PathBuf> {
@@ -368,9 +367,7 @@ fn run_examples(page: &Path) -> usize {
     let world = World::new();
     std::fs::create_dir(world.path("bin")).unwrap();
     for agent in ["claude", "codex", "aider"] {
-        let path = world.path("bin").join(agent);
-        std::fs::write(&path, STAND_IN).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(world.path("bin").join(agent), STAND_IN);
     }
     let mut running = Reaper(Vec::new());
     let mut count = 0;

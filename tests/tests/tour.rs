@@ -1,6 +1,6 @@
 //! `docs/tour.md` is what happens.
 
-use agor_tests::{World, bin_dir, stderr, stdout, top};
+use agor_tests::{World, bin_dir, executable, stderr, stdout, top};
 
 #[test]
 fn the_recorded_tour_is_what_happens() {
@@ -22,7 +22,7 @@ fn a_tour_that_is_not_true_is_noticed() {
     // A checkout with another tour.
     let checkout = world.path("checkout");
     std::fs::create_dir_all(checkout.join("docs")).expect("a directory");
-    std::fs::copy(top().join("docs/record-tour"), checkout.join("docs/record-tour")).expect("the recorder");
+    executable::copy(top().join("docs/record-tour"), checkout.join("docs/record-tour"));
     let tour = std::fs::read_to_string(top().join("docs/tour.md")).expect("the tour");
     std::fs::write(checkout.join("docs/tour.md"), tour.replace("Permission denied", "here you are"))
         .expect("a copy");

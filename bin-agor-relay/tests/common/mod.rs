@@ -7,6 +7,8 @@
     reason = "helpers of tests, of which each binary uses a part"
 )]
 
+#[path = "../../../tests/src/executable.rs"]
+pub mod executable;
 pub mod schema;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

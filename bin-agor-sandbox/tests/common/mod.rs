@@ -7,6 +7,9 @@
     reason = "each test binary uses a part"
 )]
 
+#[path = "../../../tests/src/executable.rs"]
+pub mod executable;
+
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -59,9 +62,9 @@ impl Sandbox {
 
     /// Makes a program.
     pub fn script(&self, path: impl AsRef<Path>, text: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.file(path, text);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        executable::write(&path, text);
         path
     }
 

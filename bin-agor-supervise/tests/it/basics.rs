@@ -1,5 +1,6 @@
 //! The restart rule from outside, exit codes, and what is said.
 
+use crate::executable;
 use crate::support::{World, text};
 
 #[test]
@@ -100,14 +101,9 @@ fn every_exit_code_comes_through() {
 #[test]
 fn what_cannot_be_executed_is_not_retried() {
     let world = World::new();
-    let write = |name: &str, content: &[u8], mode: u32| {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::write(world.path(name), content).unwrap();
-        std::fs::set_permissions(world.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    write("plain", b"hello\n", 0o644);
-    write("lost", b"#!/no/such/interpreter\n", 0o755);
-    write("foreign", b"\x7fELF\x02\x01\x01\0nonsense", 0o755);
+    std::fs::write(world.path("plain"), "hello\n").unwrap();
+    executable::write(world.path("lost"), "#!/no/such/interpreter\n");
+    executable::write(world.path("foreign"), "\x7fELF\x02\x01\x01\0nonsense");
     for (program, code, why) in [
         ("/no/such/program", 127, "No such file"),
         ("no-such-program-anywhere", 127, "No such file"),

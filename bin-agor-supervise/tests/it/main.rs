@@ -6,6 +6,9 @@ mod basics;
 mod clocks;
 mod control;
 mod databases;
+#[path = "../../../tests/src/executable.rs"]
+#[allow(unreachable_pub, dead_code, reason = "shared with other suites")]
+mod executable;
 mod hindered;
 mod limits;
 mod liveness;
