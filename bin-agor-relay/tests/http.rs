@@ -234,7 +234,7 @@ fn certificates_reload_as_a_pair_or_not_at_all() {
     server.wait_log("kept as it was");
     assert_eq!(pin(), old);
     std::fs::copy(other.path("key.pem"), server.place.path("key.pem")).unwrap();
-    common::eventually("the second look finds the pair", || pin() == other.pin);
+    common::eventually("another look finds the pair", || pin() == other.pin);
     server.place.write("cert.pem", "broken");
     server.signal(rustix::process::Signal::HUP);
     common::eventually("it is said again", || server.log().matches("kept as it was").count() == 2);

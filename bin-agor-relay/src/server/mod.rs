@@ -80,6 +80,8 @@ pub(crate) struct Relay {
     grants: RefCell<Vec<Grant>>,
     origins: RefCell<Vec<String>>,
     tls: RefCell<Option<Tls>>,
+    /// Looks again at a certificate and a key that did not fit together.
+    looking: RefCell<Option<tokio::task::AbortHandle>>,
     throttle: RefCell<Throttle>,
     live: RefCell<HashMap<u64, Live>>,
     pending: Rc<Pending>,

@@ -13,8 +13,9 @@ use crate::config::{Config, TlsFiles};
 use crate::error::Error;
 use crate::tls;
 
-/// A pair that does not match may be one whose second half is about to be renamed: looked at once more.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// A pair that does not match may be one whose second half is about to come: it is looked at again so many seconds after
+/// each look. The next SIGHUP ends that.
+const LOOKS: [u64; 5] = [1, 2, 4, 8, 16];
 
 pub(super) fn load_tls(files: &TlsFiles) -> Result<Tls, Error> {
     let loaded = tls::server::load(files)?;
@@ -30,6 +31,9 @@ impl Relay {
 
     /// Reads everything again that may change while running.
     pub(super) fn reload(self: &Rc<Self>, serve: &Serve) {
+        if let Some(looking) = self.looking.take() {
+            looking.abort();
+        }
         let loaded = Config::load(serve, &self.grants.borrow());
         let config = match loaded {
             Ok(config) => config,
@@ -59,12 +63,15 @@ impl Relay {
             Err(error) => {
                 self.failed("the certificate", &error);
                 let relay = self.clone();
-                tokio::task::spawn_local(async move {
-                    tokio::time::sleep(SECOND_LOOK).await;
-                    if let Ok(tls) = load_tls(&files) {
-                        relay.adopt(tls);
+                let looks = tokio::task::spawn_local(async move {
+                    for pause in LOOKS {
+                        tokio::time::sleep(Duration::from_secs(pause)).await;
+                        if let Ok(tls) = load_tls(&files) {
+                            return relay.adopt(tls);
+                        }
                     }
                 });
+                self.looking.replace(Some(looks.abort_handle()));
             }
         }
     }

@@ -52,6 +52,7 @@ pub(crate) fn run(serve: &Serve) -> Result<Exit, Error> {
             grants: RefCell::new(config.grants.clone()),
             origins: RefCell::new(config.allow_origin.clone()),
             tls: RefCell::new(tls),
+            looking: RefCell::default(),
             throttle: RefCell::default(),
             live: RefCell::default(),
             pending: Rc::default(),
