@@ -87,7 +87,8 @@ fn offers(world: &World, shell: &str, line: &[&str]) -> Vec<String> {
     offers.filter(|word| !word.is_empty()).collect()
 }
 
-/// The same, asked again where nothing came: zsh's own start on its terminal can swallow the first keys.
+/// The same, asked again where nothing came: the data is waited for two seconds only, and zsh's own start on its
+/// terminal can swallow the first keys.
 fn offered(world: &World, shell: &str, line: &[&str]) -> Vec<String> {
     let mut tries = (0..4).map(|_| offers(world, shell, line));
     tries.find(|found| !found.is_empty()).unwrap_or_default()
@@ -148,20 +149,20 @@ fn fish_completes_live_data() {
 #[test]
 fn bash_splits_options_at_the_equals_sign() {
     let world = world();
-    assert_eq!(offers(&world, "bash", &["btmsg", "--as", "=", "bo"]), ["boss"]);
-    assert_eq!(offers(&world, "bash", &["btmsg", "--as", "="]).len(), 3);
+    assert_eq!(offered(&world, "bash", &["btmsg", "--as", "=", "bo"]), ["boss"]);
+    assert_eq!(offered(&world, "bash", &["btmsg", "--as", "="]).len(), 3);
 }
 
 #[test]
 fn bash_quotes_what_a_shell_would_read() {
     let world = world();
-    assert_eq!(offers(&world, "bash", &["btmsg", "send", "o"]), ["o\\'brien"]);
+    assert_eq!(offered(&world, "bash", &["btmsg", "send", "o"]), ["o\\'brien"]);
 }
 
 #[test]
 fn bash_completes_the_command_to_run_as_one() {
     let world = world();
-    let offers = offers(&world, "bash", &["agor-supervise", "--name", "x", "--", "agor-sand"]);
+    let offers = offered(&world, "bash", &["agor-supervise", "--name", "x", "--", "agor-sand"]);
     assert_eq!(offers, ["agor-sandbox"]);
 }
 
