@@ -181,7 +181,7 @@ fn heartbeats_are_sent_for_it_and_count_against_a_stall() {
         "--agent",
         "a2",
         "--stall-after",
-        "2",
+        "4",
         "--backoff-base",
         "0.01",
         "--",
@@ -192,7 +192,7 @@ fn heartbeats_are_sent_for_it_and_count_against_a_stall() {
     assert_eq!(supervisor.line(), "up");
     until("it is active", || agent_status(&world, "a2").is_some());
     let mut db = mail::open(&world.path("data/btmsg.db"), Options::create()).unwrap();
-    for _ in 0..10 {
+    for _ in 0..15 {
         let beat = presence::Beat::default();
         db.write(|tx| {
             presence::beat(tx, "a2", "a2", &beat, &presence::Clock::now())
