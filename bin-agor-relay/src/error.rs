@@ -33,6 +33,9 @@ pub(crate) enum Error {
     /// A file that cannot be written.
     #[error("write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    /// A file that is there and is not replaced.
+    #[error("{} exists", path.display())]
+    Exists { path: PathBuf, hint: &'static str },
     /// The address cannot be listened on.
     #[error("listen on {address}")]
     Listen { address: String, source: io::Error },
@@ -116,10 +119,10 @@ impl Failure for Error {
             Error::Out(error) => error.exit(),
             Error::Read { source, .. } => of_io(source),
             Error::Write { source, .. } => match of_io(source) {
-                _ if source.kind() == io::ErrorKind::AlreadyExists => Exit::CANT_CREATE,
                 Exit::NO_INPUT => Exit::CANT_CREATE,
                 exit => exit,
             },
+            Error::Exists { .. } => Exit::CANT_CREATE,
             Error::Listen { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Exit::PERMISSION,
                 _ => Exit::UNAVAILABLE,
@@ -144,9 +147,7 @@ impl Failure for Error {
             | Error::Busy { hint, .. }
             | Error::Gone { hint, .. } => hint.clone(),
             Error::Path(error) => error.hint(),
-            Error::Write { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
-                Some("it is not replaced: choose another name, or remove it first".into())
-            }
+            Error::Exists { hint, .. } => Some((*hint).into()),
             Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Some(
                 "another process has this port; choose one with --port, or --port 0 for a free one".into(),
             ),

@@ -396,7 +396,7 @@ fn configuration_errors_name_their_line() {
         ("[relay.token.x]\nhash = 'abc'\nscope = 'observe'\n", "hash"),
         ("[relay.token.x]\nhash = 'sha256:00'\nscope = 'root'\n", "agor.toml:3"),
         ("[relay]\nring = 'much'\n", "relay.ring"),
-        ("[relay]\nmax_connections = 0\n", "--max-connections"),
+        ("[relay]\nmax_connections = 0\n", "relay.max_connections"),
         ("[relay.session.default]\ncommand = ['x']\n", "both"),
     ] {
         place.write("agor.toml", toml);
@@ -445,7 +445,11 @@ fn helpers_make_and_show_what_they_say() {
     }
     assert_eq!(out(&["pin", "cert.pem"]), place.pin);
     assert_eq!(std::fs::metadata(place.path("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(refused(place.relay().args(["cert", "new"])).0, 2);
+    let (code, text) = refused(place.relay().args(["cert", "new"]));
+    assert!(code == 73 && text.contains("hint: --force"), "{code} {text}");
+    let (code, text) = refused(place.relay().args(["token", "new", "--out", "/no/such/t"]));
+    assert!(code == 73 && text.starts_with("agor-relay: write /no/such/t: "), "{code} {text}");
+    assert!(!text.contains(".tmp"), "{text}");
     assert_eq!(out(&["cert", "new", "--force", "--keep-key"]), place.pin);
     assert_ne!(out(&["cert", "new", "--force"]), place.pin);
     let json: serde_json::Value = serde_json::from_str(&out(&["pin", "cert.pem", "--json"])).unwrap();
@@ -453,4 +457,10 @@ fn helpers_make_and_show_what_they_say() {
     let json: serde_json::Value = serde_json::from_str(&out(&["token", "new", "--json"])).unwrap();
     assert!(json["hash"].as_str().unwrap().starts_with("sha256:"));
     assert!(std::path::Path::new(RELAY).is_file());
+}
+
+#[test]
+fn a_flag_out_of_its_range_is_a_usage_error() {
+    let (code, text) = refused(Place::new().relay().args(["--insecure", "--max-pending", "0", "--", "cat"]));
+    assert!(code == 2 && text.contains("--max-pending is 0, not within 1 and 100000"), "{code} {text}");
 }

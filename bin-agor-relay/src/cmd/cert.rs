@@ -26,7 +26,7 @@ pub(super) fn run(args: &CertNew) -> Result<Exit, Error> {
         // Both or neither: a certificate without its key helps nobody.
         let taken = [&args.cert, &args.key].into_iter().filter(|path| !(args.keep_key && *path == &args.key));
         if let Some(path) = taken.into_iter().find(|path| path.exists()) {
-            return Err(Error::usage(format!("{} exists", path.display()), "--force replaces it"));
+            return Err(Error::Exists { path: path.clone(), hint: "--force replaces it" });
         }
     }
     // Found before one of the two is replaced.

@@ -145,16 +145,23 @@ fn setting<T>(
     }
 }
 
+/// A value out of its range is a usage error where a flag gave it, and one of the configuration where the file did.
 fn bounded<T: PartialOrd + Copy + std::fmt::Debug>(
-    name: &str,
+    key: &str,
+    is_flag: bool,
     value: T,
     low: T,
     high: T,
-) -> Result<T, Error> {
-    if value < low || value > high {
-        return Err(Error::setup(format!("{name} is {value:?}, not within {low:?} and {high:?}"), ""));
+) -> Result<(), Error> {
+    if value >= low && value <= high {
+        return Ok(());
     }
-    Ok(value)
+    let range = format!("is {value:?}, not within {low:?} and {high:?}");
+    Err(if is_flag {
+        Error::Usage { what: format!("--{} {range}", key.replace('_', "-")), hint: None }
+    } else {
+        Error::setup(format!("relay.{key} {range}"), "")
+    })
 }
 
 impl Config {
@@ -373,21 +380,21 @@ pub(crate) fn limits(serve: &Serve, table: &Table) -> Result<Limits, Error> {
             seconds(60),
         )?,
     };
-    bounded("--ring", limits.ring, 64 << 10, 1 << 30)?;
+    bounded("ring", serve.ring.is_some(), limits.ring, 64 << 10, 1 << 30)?;
     if let Some(spill) = limits.spill {
-        bounded("--spill", spill, 1 << 20, 1 << 40)?;
+        bounded("spill", serve.spill.is_some(), spill, 1 << 20, 1 << 40)?;
     }
-    bounded("--max-message", limits.max_message, 1 << 10, 256 << 20)?;
-    bounded("--max-connections", limits.max_connections, 1, 100_000)?;
-    bounded("--max-pending", limits.max_pending, 1, 100_000)?;
-    bounded("--max-sessions", limits.max_sessions, 1, 10_000)?;
-    bounded("--write-buffer", limits.write_buffer, 16 << 10, 64 << 20)?;
-    bounded("--max-failures", limits.login.failures, 1, 1_000_000)?;
+    bounded("max_message", serve.max_message.is_some(), limits.max_message, 1 << 10, 256 << 20)?;
+    bounded("max_connections", serve.max_connections.is_some(), limits.max_connections, 1, 100_000)?;
+    bounded("max_pending", serve.max_pending.is_some(), limits.max_pending, 1, 100_000)?;
+    bounded("max_sessions", serve.max_sessions.is_some(), limits.max_sessions, 1, 10_000)?;
+    bounded("write_buffer", serve.write_buffer.is_some(), limits.write_buffer, 16 << 10, 64 << 20)?;
+    bounded("max_failures", serve.max_failures.is_some(), limits.login.failures, 1, 1_000_000)?;
     let tick = Duration::from_millis(100);
-    bounded("--ping", limits.ping, tick, seconds(3600))?;
-    bounded("--write-timeout", limits.write_timeout, tick, seconds(3600))?;
-    bounded("--handshake-timeout", limits.handshake, tick, seconds(600))?;
-    bounded("--drain", limits.drain, Duration::ZERO, seconds(9))?;
+    bounded("ping", serve.ping.is_some(), limits.ping, tick, seconds(3600))?;
+    bounded("write_timeout", serve.write_timeout.is_some(), limits.write_timeout, tick, seconds(3600))?;
+    bounded("handshake_timeout", serve.handshake_timeout.is_some(), limits.handshake, tick, seconds(600))?;
+    bounded("drain", serve.drain.is_some(), limits.drain, Duration::ZERO, seconds(9))?;
     Ok(limits)
 }
 
@@ -501,7 +508,7 @@ mod tests {
         let limits_of =
             |text: &str| limits(&Serve::default(), &table(text)).map_err(|error| error.to_string());
         assert!(limits_of("[relay]\nring = '8M'\n").is_ok());
-        assert!(limits_of("[relay]\nring = '1'\n").unwrap_err().contains("--ring"));
+        assert!(limits_of("[relay]\nring = '1'\n").unwrap_err().contains("relay.ring is 1,"));
         assert!(limits_of("[relay]\nping = 'soon'\n").unwrap_err().contains("relay.ping"));
     }
 }
