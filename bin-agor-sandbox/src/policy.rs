@@ -242,10 +242,8 @@ impl Policy {
             paths.iter().map(|path| (host.expand(&host.agent_path(path)), origin.clone())).collect()
         };
         let strict = resolved.base == Base::Strict;
-        let restricted = !profile.connect_tcp.is_empty() || !profile.bind_tcp.is_empty();
         let mode = match profile.net {
             Some(mode) => mode,
-            None if restricted => NetMode::Ports,
             None if strict => NetMode::None,
             None => NetMode::All,
         };

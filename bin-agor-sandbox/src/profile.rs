@@ -70,7 +70,7 @@ pub struct Profile {
     /// Paths that cannot be read although their parent can.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hidden_paths: Vec<String>,
-    /// `--net`
+    /// `--net`; of a profile that names ports without it: "ports"
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net: Option<NetMode>,
     /// `--connect-tcp`
@@ -165,18 +165,42 @@ fn built_in(name: &str) -> Option<Profile> {
 }
 
 impl Profile {
+    fn names_ports(&self) -> bool {
+        !self.connect_tcp.is_empty() || !self.bind_tcp.is_empty()
+    }
+
+    /// What the command line would not take together either.
+    fn contradiction(&self) -> Option<&'static str> {
+        match (self.net, self.unix) {
+            (Some(NetMode::All), _) if self.names_ports() => {
+                Some("net = \"all\" contradicts connect_tcp and bind_tcp")
+            }
+            (Some(NetMode::None), _) if self.names_ports() => {
+                Some("net = \"none\" contradicts connect_tcp and bind_tcp")
+            }
+            (_, Some(UnixMode::None)) if !self.unix_paths.is_empty() => {
+                Some("unix = \"none\" contradicts unix_paths")
+            }
+            _ => None,
+        }
+    }
+
     /// `self` with `over` on top.
     fn joined(mut self, over: Profile) -> Profile {
+        // As on the command line: ports are the ports mode, whatever was there before.
+        self.net = over.net.or(if over.names_ports() { Some(NetMode::Ports) } else { self.net });
         self.read_write_paths.extend(over.read_write_paths);
         self.read_write_execute_paths.extend(over.read_write_execute_paths);
         self.read_only_paths.extend(over.read_only_paths);
         self.read_execute_paths.extend(over.read_execute_paths);
         self.protected_paths.extend(over.protected_paths);
         self.hidden_paths.extend(over.hidden_paths);
-        self.net = over.net.or(self.net);
         self.connect_tcp.extend(over.connect_tcp);
         self.bind_tcp.extend(over.bind_tcp);
-        self.unix = over.unix.or(self.unix);
+        self.unix = over.unix.or(match self.unix {
+            Some(UnixMode::None) if !over.unix_paths.is_empty() => Some(UnixMode::Listed),
+            mode => mode,
+        });
         self.unix_paths.extend(over.unix_paths);
         self.env.extend(over.env);
         self.env_keep.extend(over.env_keep);
@@ -199,6 +223,9 @@ pub fn resolve(name: &str, own: &BTreeMap<String, Profile>) -> Result<Resolved, 
         if !seen.contains(&current)
             && let Some(profile) = own.get(current)
         {
+            if let Some(what) = profile.contradiction() {
+                return Err(refused(what.into()));
+            }
             seen.push(current);
             layers.push((profile.clone(), true));
             current =
@@ -273,6 +300,23 @@ mod tests {
         let paths = &a.profile.read_write_paths;
         assert_eq!(paths[paths.len() - 2..], ["/b", "/a"]);
         assert!(paths.contains(&"~/.claude".to_owned()));
+    }
+
+    #[test]
+    fn who_names_ports_or_sockets_has_those_whatever_is_extended() {
+        let own = own("[sandbox.profile.all]\nnet = 'all'\nunix = 'none'\n\
+             [sandbox.profile.some]\nextends = 'all'\nconnect_tcp = [443]\nunix_paths = ['/s']\n\
+             [sandbox.profile.again]\nextends = 'some'\nnet = 'all'\n\
+             [sandbox.profile.a]\nnet = 'all'\nbind_tcp = [0]\n\
+             [sandbox.profile.b]\nnet = 'none'\nconnect_tcp = [1]\n\
+             [sandbox.profile.c]\nunix = 'none'\nunix_paths = ['/s']\n");
+        let some = resolve("some", &own).unwrap().profile;
+        assert_eq!((some.net, some.unix), (Some(NetMode::Ports), Some(UnixMode::Listed)));
+        assert_eq!(resolve("again", &own).unwrap().profile.net, Some(NetMode::All));
+        for name in ["a", "b", "c"] {
+            let refused = resolve(name, &own).unwrap_err().to_string();
+            assert!(refused.contains("contradicts"), "{refused}");
+        }
     }
 
     #[test]
