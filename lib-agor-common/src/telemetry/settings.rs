@@ -13,6 +13,8 @@ pub const ENDPOINT: &str = "AGOR_OTLP_ENDPOINT";
 /// `AGOR_OTLP_FLUSH_MS`: how long the end of a run waits for the collector.
 pub const FLUSH: &str = "AGOR_OTLP_FLUSH_MS";
 
+const PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+
 /// The three kinds of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
@@ -110,26 +112,36 @@ fn read(tool: &str, kind: Kind, var: Lookup<'_>) -> Result<Option<Settings>, Str
     if targets.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let milliseconds = |name: &str, default: u64| {
-        Duration::from_millis(number(var, name).filter(|ms| *ms > 0).unwrap_or(default))
+    let mut milliseconds = |name: &str, default: u64| {
+        Duration::from_millis(number(var, name, &mut complaints).filter(|ms| *ms > 0).unwrap_or(default))
     };
-    let limit = |name: &str, default: usize| {
-        number(var, name).and_then(|n| usize::try_from(n).ok()).map_or(default, |n| n.min(default))
+    let interval = milliseconds("OTEL_BSP_SCHEDULE_DELAY", 5_000);
+    let metric_interval = milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 15_000);
+    let mut limit = |name: &str, default: usize| {
+        let given = number(var, name, &mut complaints);
+        given.and_then(|n| usize::try_from(n).ok()).map_or(default, |n| n.min(default))
     };
-    let preference = set(var, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
+    let value_limit = limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4096);
+    let attribute_limit = limit("OTEL_ATTRIBUTE_COUNT_LIMIT", 128);
+    let preference = set(var, PREFERENCE).map(|value| value.to_ascii_lowercase());
     Ok(Some(Settings {
         resource: resource(tool, var, &mut complaints),
-        delta: match preference.map(|value| value.to_ascii_lowercase()).as_deref() {
+        delta: match preference.as_deref() {
             Some("delta" | "lowmemory") => true,
             Some("cumulative") => false,
-            // A command that runs once has no earlier value to add to.
-            _ => kind != Kind::LongRunning,
+            other => {
+                if other.is_some() {
+                    complain(&mut complaints, &format!("{PREFERENCE}: neither delta nor cumulative"));
+                }
+                // A command that runs once has no earlier value to add to.
+                kind != Kind::LongRunning
+            }
         },
-        interval: milliseconds("OTEL_BSP_SCHEDULE_DELAY", 5_000),
-        metric_interval: milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 15_000),
+        interval,
+        metric_interval,
         patience: patience(var, &mut complaints),
-        value_limit: limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4096),
-        attribute_limit: limit("OTEL_ATTRIBUTE_COUNT_LIMIT", 128),
+        value_limit,
+        attribute_limit,
         base,
         targets,
         complaints,
@@ -152,8 +164,21 @@ fn patience(var: Lookup<'_>, complaints: &mut Vec<String>) -> Duration {
     }
 }
 
-fn number(var: Lookup<'_>, name: &str) -> Option<u64> {
-    set(var, name)?.parse().ok()
+/// What is no number is said and left out, as the specification asks.
+fn number(var: Lookup<'_>, name: &str, complaints: &mut Vec<String>) -> Option<u64> {
+    let number = set(var, name)?.parse().ok();
+    if number.is_none() {
+        complain(complaints, &format!("{name}: not a whole number"));
+    }
+    number
+}
+
+/// Says `what` and that it was left out, once.
+fn complain(complaints: &mut Vec<String>, what: &str) {
+    let complaint = format!("{what}, and was left out");
+    if !complaints.contains(&complaint) {
+        complaints.push(complaint);
+    }
 }
 
 fn target(signal: Signal, base: &str, var: Lookup<'_>, complaints: &mut Vec<String>) -> Option<Target> {
@@ -173,10 +198,7 @@ fn target(signal: Signal, base: &str, var: Lookup<'_>, complaints: &mut Vec<Stri
                 headers.push((name, value));
             }
             _ => {
-                let complaint = "OTEL_EXPORTER_OTLP_HEADERS: an entry is not name=value and was left out";
-                if !complaints.iter().any(|other| other == complaint) {
-                    complaints.push(complaint.to_owned());
-                }
+                complain(complaints, "OTEL_EXPORTER_OTLP_HEADERS: an entry is not name=value");
             }
         }
     }
@@ -185,16 +207,19 @@ fn target(signal: Signal, base: &str, var: Lookup<'_>, complaints: &mut Vec<Stri
         // gRPC is often set for other programs of the same shell; the endpoint is ours and speaks HTTP.
         None | Some("http/protobuf" | "grpc") => Protocol::Protobuf,
         Some(_) => {
-            let complaint =
-                "OTEL_EXPORTER_OTLP_PROTOCOL: neither http/protobuf nor http/json and was left out";
-            if !complaints.iter().any(|other| other == complaint) {
-                complaints.push(complaint.to_owned());
-            }
+            complain(complaints, "OTEL_EXPORTER_OTLP_PROTOCOL: neither http/protobuf nor http/json");
             Protocol::Protobuf
         }
     };
     // Zero means "no limit" in some SDKs; here the default stays, because nothing may hang for ever.
-    let timeout = own("TIMEOUT").and_then(|value| value.parse().ok()).filter(|ms| *ms > 0).unwrap_or(10_000);
+    let timeout = own("TIMEOUT").and_then(|value| {
+        let number = value.parse().ok();
+        if number.is_none() {
+            complain(complaints, "OTEL_EXPORTER_OTLP_TIMEOUT: not a whole number");
+        }
+        number
+    });
+    let timeout = timeout.filter(|ms| *ms > 0).unwrap_or(10_000);
     Some(Target {
         url: format!("{base}{}", signal.path()),
         protocol,
@@ -329,7 +354,7 @@ fn resource(tool: &str, var: Lookup<'_>, complaints: &mut Vec<String>) -> Vec<(S
             }
         }
     } else {
-        complaints.push("OTEL_RESOURCE_ATTRIBUTES: not key=value,… and was left out".into());
+        complain(complaints, "OTEL_RESOURCE_ATTRIBUTES: not key=value,…");
     }
     if let Some(name) = set(var, "OTEL_SERVICE_NAME") {
         put("service.name".into(), name);
@@ -438,6 +463,24 @@ mod tests {
         assert_eq!(on(&[("AGOR_OTLP_FLUSH_MS", "2000")]).patience, Duration::from_secs(2));
         assert_eq!(on(&[("AGOR_OTLP_FLUSH_MS", "soon")]).complaints.len(), 1);
         assert!(!on(&[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative")]).delta);
+    }
+
+    #[test]
+    fn nonsense_is_said_once_and_left_out() {
+        let settings = on(&[
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1.5"),
+            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "long"),
+            ("OTEL_ATTRIBUTE_COUNT_LIMIT", " "),
+            (PREFERENCE, "both"),
+        ]);
+        assert_eq!(settings.complaints.len(), 5, "{:?}", settings.complaints);
+        assert!(settings.complaints.iter().all(|complaint| complaint.ends_with(", and was left out")));
+        assert_eq!(
+            (settings.interval, settings.value_limit, settings.delta),
+            (Duration::from_secs(5), 4096, true)
+        );
     }
 
     #[test]
