@@ -2,6 +2,7 @@
 
 use agor_common::output::Out;
 use agor_common::{Exit, text};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{find, view};
 use crate::cli::ListArgs;
@@ -17,10 +18,11 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit, SuperviseError> {
         }
         return Ok(Exit::OK);
     }
-    let width = runs.iter().map(|run| run.name.chars().count()).max().unwrap_or(0).min(40);
-    for run in &runs {
-        let words = text::preview(&super::words(run), 100);
-        out.line(format!("{:<width$}  {words}", text::preview(&run.name, 40)))?;
+    let names: Vec<String> = runs.iter().map(|run| text::preview(&run.name, 40)).collect();
+    let widest = names.iter().map(|name| name.width()).max().unwrap_or(0);
+    for (run, name) in runs.iter().zip(&names) {
+        let pad = widest - name.width();
+        out.line(format!("{name}{:pad$}  {}", "", text::preview(&super::words(run), 100)))?;
     }
     out.flush()?;
     Ok(Exit::OK)

@@ -367,6 +367,19 @@ fn list_shows_all() {
 }
 
 #[test]
+fn names_are_lined_up_by_what_a_terminal_shows() {
+    let world = World::new();
+    for name in ["作業者", "é\u{301}"] {
+        world.run(&["--name", name, "--", "true"]);
+    }
+    let output = text(&world.run(&["list"]).stdout);
+    for shown in ["作業者  ", "é\u{301}       "] {
+        let line = output.lines().find(|line| line.starts_with(shown));
+        assert!(line.is_some_and(|line| line[shown.len()..].starts_with("stopped")), "{output}");
+    }
+}
+
+#[test]
 fn readers_never_see_a_torn_state() {
     let world = World::new();
     let mut supervisor = world.start(&[
