@@ -66,11 +66,11 @@ impl<'a> Order<'a> {
                 Ok(_) => return Ok(()),
                 // It has only just been started, or is about to end, or has many orders to read.
                 Err(error @ (Errno::NOENT | Errno::NXIO | Errno::AGAIN)) => {
-                    if self.is_stopped() {
-                        return Ok(());
+                    if !self.supervisor.is_alive() {
+                        return self.gone();
                     }
+                    self.in_time()?;
                     let soon = clock::now() + Duration::from_millis(20);
-                    self.check()?;
                     if error == Errno::NOENT {
                         place::remind(self.supervisor.pid);
                     }
@@ -81,17 +81,16 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// A stop is answered by the end itself, too.
-    fn is_stopped(&self) -> bool {
-        self.verb == "stop" && !self.supervisor.is_alive()
+    /// What it means that the supervisor is gone: a stop is answered by the end itself, too.
+    fn gone(&self) -> Result<(), SuperviseError> {
+        if self.verb == "stop" {
+            return Ok(());
+        }
+        let why = find::run(self.name).map_or("its supervisor is gone".into(), |run| super::words(&run));
+        Err(SuperviseError::NotRunning { name: self.name.into(), why })
     }
 
-    /// Whether there is still somebody, and time.
-    fn check(&self) -> Result<(), SuperviseError> {
-        if !self.supervisor.is_alive() {
-            let why = find::run(self.name).map_or("its supervisor is gone".into(), |run| super::words(&run));
-            return Err(SuperviseError::NotRunning { name: self.name.into(), why });
-        }
+    fn in_time(&self) -> Result<(), SuperviseError> {
         if clock::now() >= self.until {
             return Err(self.late(&format!("told to {}", self.verb)));
         }
@@ -108,6 +107,8 @@ impl<'a> Order<'a> {
 
     fn answer(&mut self) -> Result<u64, SuperviseError> {
         loop {
+            // Asked first: what one that is gone has answered is read after that.
+            let is_gone = !self.supervisor.is_alive();
             let state: Option<State> = self.place.read();
             let answer =
                 state.and_then(|state| state.answers.into_iter().find(|answer| answer.id == self.id));
@@ -120,8 +121,8 @@ impl<'a> Order<'a> {
                         None => Ok(answer.incarnation),
                     };
                 }
-                None if self.is_stopped() => return Ok(0),
-                None => self.check()?,
+                None if is_gone => return self.gone().map(|()| 0),
+                None => self.in_time()?,
             }
             self.watch.wait(Some(self.supervisor.pid), Some(self.until));
         }
