@@ -19,8 +19,32 @@ const STEP_MS: i64 = 20_000;
 /// Whose clock (see [`process::clock_id`]; empty where that cannot be known), and how far the wall clock is ahead of
 /// it, in ms.
 fn now() -> (String, i64) {
+    (process::clock_id(), apart(boot_ms, time::now_ms))
+}
+
+fn boot_ms() -> i64 {
     let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    (process::clock_id(), time::now_ms() - (since.tv_sec * 1000 + since.tv_nsec / 1_000_000))
+    since.tv_sec * 1000 + since.tv_nsec / 1_000_000
+}
+
+/// How far `wall` is ahead of `boot`, both in ms. They are read one after the other, and a process that is stopped or
+/// suspended between the two would find the wall clock set by that long: then they are read again.
+fn apart(mut boot: impl FnMut() -> i64, mut wall: impl FnMut() -> i64) -> i64 {
+    let mut before = boot();
+    let mut best: Option<(i64, i64)> = None;
+    for _ in 0..16 {
+        let wall = wall();
+        let after = boot();
+        let took = after - before;
+        if best.is_none_or(|(least, _)| took < least) {
+            best = Some((took, wall - before));
+        }
+        if took <= 1 {
+            break;
+        }
+        before = after;
+    }
+    best.map_or(0, |(_, apart)| apart)
 }
 
 /// By how many ms the wall clock was set since this was last written down; `None` where it was not, or where
@@ -89,4 +113,24 @@ pub fn follow(tx: &Transaction<'_>, by: &str) -> Done<Option<i64>> {
     )?;
     app::audit(tx, by, "clock_set", &json!({ "by_ms": ms, "messages": messages, "dead_letters": letters }))?;
     Ok(Some(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_stop_between_two_readings_is_no_clock_that_was_set() {
+        // 1000 ms apart; after the n-th reading the process is stopped for an hour.
+        for n in 0..4 {
+            let (clock, readings) = (Cell::new(0), Cell::new(0));
+            let read = || {
+                let now = clock.get();
+                clock.set(now + if readings.replace(readings.get() + 1) == n { 3_600_000 } else { 0 });
+                now
+            };
+            assert_eq!(apart(read, || read() + 1000), 1000, "{n}");
+        }
+    }
 }
