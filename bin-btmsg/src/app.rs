@@ -15,8 +15,9 @@ use serde_json::Value;
 use crate::config::{self, Config};
 use crate::error::Error;
 
-/// How long an agent whose supervisor has only just started waits to be registered.
-const REGISTRATION: Duration = Duration::from_secs(1);
+/// How long an agent whose supervisor has only just started waits to be registered: as long as for a lock, since that,
+/// or a slow disk, is what keeps the supervisor.
+const REGISTRATION: Duration = Duration::from_secs(5);
 
 /// The result of a command.
 pub type Done<T = ()> = Result<T, Error>;
