@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::world::{World, stderr, stdout};
+use crate::world::{LOCK_WAIT, World, freeze, stderr, stdout};
 
 #[test]
 fn fifty_processes_create_the_database_at_once() {
@@ -90,12 +90,13 @@ fn a_short_hold_is_waited_out_and_a_long_one_is_75_naming_who() {
     world.ok(&["--as", "alice", "send", "bob", "patience"]);
     short.wait().unwrap();
     // A writer that is stopped in the middle never lets go.
-    let mut long = holder("60");
-    let pid = rustix::process::Pid::from_child(&long);
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let mut long = holder("1000");
+    assert!(freeze(&long));
     let start = std::time::Instant::now();
-    let error = world.fails(75, &["--as", "alice", "send", "bob", "no"]);
+    let output = world.btmsg(&["--as", "alice", "send", "bob", "no"]).env_remove(LOCK_WAIT).output().unwrap();
     assert!(start.elapsed().as_secs_f64() > 4.5, "it waited for its deadline");
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(75), "{error}");
     assert!(error.contains(&format!("pid {}", long.id())), "{error}");
     // Reading needs nobody's leave.
     assert!(world.ok(&["agents"]).contains("bob"));

@@ -2,9 +2,14 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
+
+/// Makes the programs wait for a lock for longer than the 5 s that they promise: how long one of many waits is up to
+/// the disk and to who gets a processor.
+pub(crate) const LOCK_WAIT: &str = "AGOR_TEST_LOCK_WAIT_MS";
 
 pub(crate) struct World {
     dir: tempfile::TempDir,
@@ -42,6 +47,7 @@ impl World {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.dir.path())
             .env("AGOR_DATA_DIR", self.data())
+            .env(LOCK_WAIT, "60000")
             .current_dir(self.dir.path())
             .stdin(Stdio::null());
         command
@@ -160,13 +166,27 @@ pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
-/// Waits until `done`, at most 20 s.
+/// Waits until `done`, at most a minute.
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !done() {
-        assert!(start.elapsed().as_secs() < 20, "never: {what}");
+        assert!(start.elapsed().as_secs() < 60, "never: {what}");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+}
+
+/// Stops a process, and returns when it does nothing any more; `false` where it had ended already.
+pub(crate) fn freeze(child: &Child) -> bool {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::STOP).unwrap();
+    // Looked at only: an end is left to whoever waits for the child.
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), options).unwrap().unwrap().stopped()
+}
+
+/// Lets a process that was stopped go on.
+pub(crate) fn thaw(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::CONT).unwrap();
 }
 
 pub(crate) fn is_root() -> bool {
