@@ -1,8 +1,10 @@
 //! OTLP/HTTP: building a request, sending it, and reading what became of it.
 //!
 //! Source: the OTLP specification, section "OTLP/HTTP". No retries and no redirects: what does not arrive at
-//! once is counted and left behind, because a tool's work must not wait for its telemetry.
+//! once is counted and left behind, because a tool's work must not wait for its telemetry. A connection that the
+//! collector closed after an earlier answer is no failure of the next request: that one is sent on a new one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -66,6 +68,8 @@ pub(super) struct Sender {
     targets: [Option<Target>; 3],
     resource: Resource,
     redactor: Redactor,
+    /// There was an answer, so that the next request may find a connection which the collector is just closing.
+    answered: AtomicBool,
 }
 
 impl Sender {
@@ -98,6 +102,7 @@ impl Sender {
             targets: settings.targets.clone(),
             resource: Resource { attributes, ..Resource::default() },
             redactor,
+            answered: AtomicBool::new(false),
         }
     }
 
@@ -109,7 +114,7 @@ impl Sender {
         let spans: Vec<Span> = spans.into_iter().map(|span| self.clean_span(span.into())).collect();
         if self.is_json(Signal::Traces) {
             let body = json::traces(&self.resource, &scope(), &spans);
-            return self.post_json(Signal::Traces, body, "rejectedSpans");
+            return self.post_json(Signal::Traces, &body, "rejectedSpans");
         }
         let request = ExportTraceServiceRequest {
             resource_spans: vec![ResourceSpans {
@@ -118,7 +123,7 @@ impl Sender {
                 ..ResourceSpans::default()
             }],
         };
-        let answer = self.post(Signal::Traces, request.encode_to_vec())?;
+        let answer = self.post(Signal::Traces, &request.encode_to_vec())?;
         let partial =
             ExportTraceServiceResponse::decode(answer.as_slice()).ok().and_then(|r| r.partial_success);
         partial.map_or(Ok(()), |partial| self.partial(partial.rejected_spans, &partial.error_message))
@@ -134,7 +139,7 @@ impl Sender {
         }
         if self.is_json(Signal::Logs) {
             let body = json::logs(&self.resource, &scope(), &log_records);
-            return self.post_json(Signal::Logs, body, "rejectedLogRecords");
+            return self.post_json(Signal::Logs, &body, "rejectedLogRecords");
         }
         let request = ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs {
@@ -143,7 +148,7 @@ impl Sender {
                 ..ResourceLogs::default()
             }],
         };
-        let answer = self.post(Signal::Logs, request.encode_to_vec())?;
+        let answer = self.post(Signal::Logs, &request.encode_to_vec())?;
         let partial =
             ExportLogsServiceResponse::decode(answer.as_slice()).ok().and_then(|r| r.partial_success);
         partial.map_or(Ok(()), |partial| self.partial(partial.rejected_log_records, &partial.error_message))
@@ -162,7 +167,7 @@ impl Sender {
         }
         if self.is_json(Signal::Metrics) {
             let body = json::metrics(&self.resource, &scope(), &metrics);
-            return self.post_json(Signal::Metrics, body, "rejectedDataPoints");
+            return self.post_json(Signal::Metrics, &body, "rejectedDataPoints");
         }
         let request = ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
@@ -175,7 +180,7 @@ impl Sender {
                 ..ResourceMetrics::default()
             }],
         };
-        let answer = self.post(Signal::Metrics, request.encode_to_vec())?;
+        let answer = self.post(Signal::Metrics, &request.encode_to_vec())?;
         let partial =
             ExportMetricsServiceResponse::decode(answer.as_slice()).ok().and_then(|r| r.partial_success);
         partial.map_or(Ok(()), |partial| self.partial(partial.rejected_data_points, &partial.error_message))
@@ -218,20 +223,28 @@ impl Sender {
         self.targets[signal as usize].as_ref().is_some_and(|target| target.protocol == Protocol::Json)
     }
 
-    fn post_json(&self, signal: Signal, body: Vec<u8>, rejected: &str) -> Result<(), SendError> {
+    fn post_json(&self, signal: Signal, body: &[u8], rejected: &str) -> Result<(), SendError> {
         let answer = self.post(signal, body)?;
         json::partial(&answer, rejected).map_or(Ok(()), |(count, message)| self.partial(count, &message))
     }
 
     /// Posts a body and returns the answer if it is of the same kind.
-    fn post(&self, signal: Signal, body: Vec<u8>) -> Result<Vec<u8>, SendError> {
+    fn post(&self, signal: Signal, body: &[u8]) -> Result<Vec<u8>, SendError> {
         let Some(target) = &self.targets[signal as usize] else { return Ok(Vec::new()) };
-        let mut request = self.agent.post(&target.url).content_type(target.protocol.content_type());
-        for (name, value) in &target.headers {
-            request = request.header(name, value);
-        }
-        let request = request.config().timeout_global(Some(target.timeout)).build();
-        let mut answer = request.send(body).map_err(|error| SendError::Transport(transport(&error)))?;
+        let send = || {
+            let mut request = self.agent.post(&target.url).content_type(target.protocol.content_type());
+            for (name, value) in &target.headers {
+                request = request.header(name, value);
+            }
+            request.config().timeout_global(Some(target.timeout)).build().send(body)
+        };
+        // A connection of before that broke is gone from the pool: the second is a new one.
+        let sent = match send() {
+            Err(error) if self.answered.swap(false, Ordering::Relaxed) && is_broken(&error) => send(),
+            sent => sent,
+        };
+        let mut answer = sent.map_err(|error| SendError::Transport(transport(&error)))?;
+        self.answered.store(true, Ordering::Relaxed);
         let status = answer.status();
         let kind =
             answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -260,6 +273,13 @@ fn scope() -> InstrumentationScope {
         version: crate::VERSION.to_owned(),
         ..InstrumentationScope::default()
     }
+}
+
+/// Whether the other end closed the connection.
+fn is_broken(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ureq::Error::Io(error) = error else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// One short line. The URL is in the warning already.

@@ -142,7 +142,7 @@ fn a_hundred_at_once_do_not_disturb_each_other() {
 
 #[test]
 fn closed_connections_are_opened_again_and_long_answers_left_unread() {
-    for behaviour in [Behaviour::CloseEach, Behaviour::Huge] {
+    for behaviour in [Behaviour::CloseEach, Behaviour::CloseLate, Behaviour::Huge] {
         let collector = Collector::start(behaviour);
         let output = probe(Some(&collector.endpoint), &["count", "info"]).output().unwrap();
         done(&output);

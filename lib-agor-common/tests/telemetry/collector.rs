@@ -46,6 +46,8 @@ pub(crate) enum Behaviour {
     Reset,
     /// Take, and close although keep-alive was promised.
     CloseEach,
+    /// The same, but only when the next request has begun to come: the close and it cross.
+    CloseLate,
 }
 
 /// One request.
@@ -191,7 +193,7 @@ fn serve(mut stream: TcpStream, behaviour: Behaviour, kept: &Mutex<Vec<Request>>
         };
         let proto = "Content-Type: application/x-protobuf\r\n";
         let bytes = match behaviour {
-            Behaviour::Take | Behaviour::CloseEach => answer("200 OK", proto, b""),
+            Behaviour::Take | Behaviour::CloseEach | Behaviour::CloseLate => answer("200 OK", proto, b""),
             Behaviour::TracesOnly if path == "/v1/traces" => answer("200 OK", proto, b""),
             Behaviour::TracesOnly => answer("404 Not Found", "", b""),
             Behaviour::Status(code) => answer(&format!("{code} Whatever"), "Retry-After: 30\r\n", b""),
@@ -212,8 +214,13 @@ fn serve(mut stream: TcpStream, behaviour: Behaviour, kept: &Mutex<Vec<Request>>
             Behaviour::Hang | Behaviour::Reset => Vec::new(),
         };
         stream.write_all(&bytes).ok()?;
-        if matches!(behaviour, Behaviour::CloseEach) {
-            return None;
+        match behaviour {
+            Behaviour::CloseEach => return None,
+            Behaviour::CloseLate => {
+                reader.fill_buf().ok()?;
+                return None;
+            }
+            _ => {}
         }
     }
 }
