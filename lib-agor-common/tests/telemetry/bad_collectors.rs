@@ -20,8 +20,8 @@ fn left(endpoint: &str, why: &str) {
 fn costs_one_warning(mut command: Command, why: &str) {
     let start = Instant::now();
     let output = command.output().unwrap();
-    // Far above the 100 ms that it may take, far below the 10 s of a request that nobody bounds.
-    assert!(start.elapsed() < Duration::from_secs(5), "hung on {why}");
+    // Far above the 100 ms that it may take, far below the minute of a request that nobody bounds.
+    assert!(start.elapsed() < Duration::from_secs(30), "hung on {why}");
     done(&output);
     let stderr = text(&output.stderr);
     assert_eq!(stderr.lines().count(), 1, "{why}: {stderr}");
@@ -52,9 +52,11 @@ fn a_collector_that_hangs_is_left() {
 
 #[test]
 fn a_collector_that_is_not_there_costs_one_warning() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    // A port that nobody listens on, and that nobody else can get meanwhile.
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&held, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address: std::net::SocketAddr = getsockname(&held).unwrap().try_into().unwrap();
     warned(&format!("http://{address}"), "connection refused");
     // `.invalid` never resolves (RFC 6761); a resolver that hangs instead is cut off just the same.
     left("http://collector.invalid:4318", "2 spans, 1 log record and 1 metric point");
@@ -92,7 +94,8 @@ fn a_resolver_that_hangs_is_left() {
         return skip("port 53 is not to be had");
     };
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("resolv.conf"), "nameserver 127.9.8.7\n").unwrap();
+    std::fs::write(dir.path().join("resolv.conf"), "nameserver 127.9.8.7\noptions timeout:30 attempts:5\n")
+        .unwrap();
     std::fs::write(dir.path().join("nsswitch.conf"), "hosts: dns\n").unwrap();
     let script = "mount --bind resolv.conf /etc/resolv.conf && mount --bind nsswitch.conf /etc/nsswitch.conf && exec \"$0\" child";
     let mut command = command("unshare", Some("http://collector.example:4318"));
@@ -104,7 +107,7 @@ fn a_resolver_that_hangs_is_left() {
         return skip("no mount namespace here");
     }
     done(&output);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
     assert!(text(&output.stderr).contains("2 spans not delivered"), "{}", text(&output.stderr));
 }
 

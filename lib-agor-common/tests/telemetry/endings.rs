@@ -72,7 +72,7 @@ fn a_signal_while_the_collector_hangs_kills_soon() {
     let start = Instant::now();
     signal(&child, libc::SIGTERM);
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     let mut stderr = String::new();
     child.stderr.unwrap().read_to_string(&mut stderr).unwrap();
     assert!(stderr.contains("2 spans not delivered"), "{stderr}");

@@ -13,10 +13,13 @@ pub(crate) fn program() -> PathBuf {
     path.join("examples/telemetry-probe")
 }
 
-/// A command with an environment of its own.
+/// A command with an environment of its own. A request may take a minute, and nothing is sent before the end, however
+/// long the run is held up: a test that wants it otherwise says so.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, endpoint: Option<&str>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", "/home/ada");
+    command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "60000");
+    command.env("OTEL_BSP_SCHEDULE_DELAY", "3600000").env("OTEL_METRIC_EXPORT_INTERVAL", "3600000");
     if let Some(endpoint) = endpoint {
         command.env("AGOR_OTLP_ENDPOINT", endpoint);
     }
@@ -33,7 +36,7 @@ pub(crate) fn impatient(endpoint: &str, steps: &[&str]) -> Command {
 /// With all the time that a loaded machine may need.
 pub(crate) fn probe(endpoint: Option<&str>, steps: &[&str]) -> Command {
     let mut command = command(program(), endpoint);
-    command.args(steps).env("AGOR_OTLP_FLUSH_MS", "30000");
+    command.args(steps).env("AGOR_OTLP_FLUSH_MS", "60000");
     command
 }
 
