@@ -29,8 +29,9 @@ fn the_demo_holds_as_a_plain_user() {
     }
     // The checkout and the build must be readable to that user.
     let probe = std::process::Command::new("setpriv")
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "test", "-x"])
-        .arg(bin_dir().join("btmsg"))
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .args(["sh", "-c", "test -x \"$1\" && test -x \"$2\" && test -x \"$3\"", "sh"])
+        .args([bin_dir().join("btmsg"), top().join("examples/demo"), top().join("examples/echo-agent")])
         .status();
     if !probe.is_ok_and(|status| status.success()) {
         return skip("nobody cannot run the programs of this build (or there is no setpriv)");

@@ -7,7 +7,7 @@ fn the_recorded_tour_is_what_happens() {
     let world = World::new();
     let output = world
         .command("timeout")
-        .args(["--foreground", "120"])
+        .args(["--foreground", "400"])
         .arg(top().join("docs/record-tour"))
         .arg("--check")
         .env("AGOR_BIN", bin_dir())
@@ -28,7 +28,7 @@ fn a_tour_that_is_not_true_is_noticed() {
         .expect("a copy");
     let output = world
         .command("timeout")
-        .args(["--foreground", "120"])
+        .args(["--foreground", "400"])
         .arg(checkout.join("docs/record-tour"))
         .arg("--check")
         .env("AGOR_BIN", bin_dir())
