@@ -24,7 +24,9 @@ use schedule::{Cut, Fault, Target, schedule};
 /// No write-ahead log may grow beyond this, also while a stopped reader holds it up for seconds.
 pub const WAL_BOUND: u64 = 32 << 20;
 /// How long a thing may take that has nothing in its way any more. A hang is longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
+/// The same for one command, as timeout(1) takes it.
+const COMMAND_S: &str = "120";
 
 /// What a run is.
 #[derive(Debug, Clone)]
@@ -279,7 +281,7 @@ impl Run {
         if !processes::signal(pid, Signal::KILL) {
             return false;
         }
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while identities.iter().any(agor_common::process::Identity::is_alive) {
             if Instant::now() > deadline {
                 let left: Vec<_> = identities
@@ -296,7 +298,7 @@ impl Run {
         let status = self
             .pipeline
             .command("timeout")
-            .args(["20", "agor-supervise", "status", "worker", "--json"])
+            .args([COMMAND_S, "agor-supervise", "status", "worker", "--json"])
             .output();
         match status {
             Ok(output) => {
@@ -307,7 +309,7 @@ impl Run {
             }
             Err(error) => self.wrong(format!("agor-supervise status: {error}")),
         }
-        let health = self.pipeline.command("timeout").args(["20", "btmsg", "health", "--json"]).output();
+        let health = self.pipeline.command("timeout").args([COMMAND_S, "btmsg", "health", "--json"]).output();
         if let Ok(output) = health {
             let text = crate::stdout(&output);
             let state = state_of(&text, "worker");
@@ -323,16 +325,17 @@ impl Run {
         let data = self.data();
         let script = r#"
             mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 99
-            BTMSG_AGENT_ID=alice timeout 20 btmsg send --json pool "ro/0/0 must not be there"; echo "send $?"
-            timeout 20 btmsg agents >/dev/null; echo "agents $?"
-            timeout 20 agor-supervise status worker >/dev/null; echo "status $?"
-            timeout 20 agor-supervise --name ro -- sh -c 'echo it ran'; echo "supervise $?"
-            timeout 20 agor-checkpoint >/dev/null; echo "checkpoint $?"
+            BTMSG_AGENT_ID=alice timeout "$2" btmsg send --json pool "ro/0/0 must not be there"; echo "send $?"
+            timeout "$2" btmsg agents >/dev/null; echo "agents $?"
+            timeout "$2" agor-supervise status worker >/dev/null; echo "status $?"
+            timeout "$2" agor-supervise --name ro -- sh -c 'echo it ran'; echo "supervise $?"
+            timeout "$2" agor-checkpoint >/dev/null; echo "checkpoint $?"
         "#;
         let mut command = self.pipeline.command("unshare");
         command
             .args(["-m", "--propagation", "private", "sh", "-c", script, "ro"])
             .arg(&data)
+            .arg(COMMAND_S)
             .stdin(Stdio::null());
         let Ok(output) = command.output() else { return false };
         if output.status.code() == Some(99) {
@@ -389,7 +392,7 @@ impl Run {
         }
         for name in ["worker", "coder"] {
             let mut command = self.pipeline.command("agor-supervise");
-            let output = command.args(["status", name, "--wait", "healthy", "--timeout", "30s"]).output();
+            let output = command.args(["status", name, "--wait", "healthy", "--timeout", "120s"]).output();
             if !output.as_ref().is_ok_and(|output| output.status.success()) {
                 self.wrong(format!("HEALTH: {name} does not become healthy: {output:?}"));
             }
@@ -397,12 +400,15 @@ impl Run {
         // The steady relay has returned all that went in.
         self.pipeline.close();
         let relayed = std::sync::Arc::clone(&self.pipeline.relayed);
+        let deadline = Instant::now() + PATIENCE;
+        // What went in is known once nothing follows.
+        while !relayed.all_written.load(std::sync::atomic::Ordering::Acquire) && Instant::now() < deadline {
+            self.tick();
+        }
         let counts = || {
             let written = relayed.written.load(std::sync::atomic::Ordering::Relaxed);
             (written, relayed.returned.load(std::sync::atomic::Ordering::Relaxed))
         };
-        let deadline = Instant::now() + PATIENCE;
-        self.tick();
         while counts().0 != counts().1 && Instant::now() < deadline {
             self.tick();
         }
@@ -421,11 +427,11 @@ impl Run {
     fn shut_down(&mut self) {
         // Controllers first, then what they control.
         for role in ROLES.iter().rev() {
-            if let Err(error) = self.pipeline.stop(role, Duration::from_secs(20)) {
+            if let Err(error) = self.pipeline.stop(role, PATIENCE) {
                 self.wrong(format!("STOP: {error}"));
             }
         }
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let left: Vec<_> = processes::marked(&self.pipeline.mark);
             if left.is_empty() {

@@ -39,6 +39,8 @@ const STEADY: [&str; 2] = ["lines", "lines-client"];
 pub struct Relayed {
     /// Lines written to the steady session.
     pub written: AtomicU64,
+    /// No more lines are written to it.
+    pub all_written: AtomicBool,
     /// Lines that came back, in order, each once.
     pub returned: AtomicU64,
     /// Answers of the agent behind the relay.
@@ -78,6 +80,7 @@ pub struct Pipeline {
     roles: BTreeMap<&'static str, Role>,
     pin: String,
     closing: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
 }
 
 /// The preload library that steps a program's wall clock, where it is installed and our programs are linked
@@ -149,6 +152,7 @@ impl Pipeline {
             roles,
             pin: crate::stdout(&pin).trim().to_owned(),
             closing: Arc::default(),
+            over: Arc::default(),
         }
     }
 
@@ -337,7 +341,7 @@ impl Pipeline {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return };
         let (relayed, closing) = (Arc::clone(&self.relayed), Arc::clone(&self.closing));
         let client = child.id();
-        self.feed(stdin, move |n| format!("{client}/{n}\n"), |_| {}, Duration::from_millis(20));
+        self.feed(stdin, move |n| format!("{client}/{n}\n"), |_| {}, || {}, Duration::from_millis(20));
         std::thread::spawn(move || {
             let mut last = None;
             for line in BufReader::new(stdout).lines() {
@@ -371,10 +375,12 @@ impl Pipeline {
             self.relayed.wrong(format!("the client of the steady relay ended: start {starts}"));
         }
         let (relayed, counted) = (Arc::clone(&self.relayed), Arc::clone(&self.relayed));
+        let ended = Arc::clone(&self.relayed);
         self.feed(
             stdin,
             |n| format!("line {n}\n"),
             move |n| counted.written.store(n, Ordering::Relaxed),
+            move || ended.all_written.store(true, Ordering::Release),
             Duration::from_millis(3),
         );
         std::thread::spawn(move || {
@@ -392,14 +398,18 @@ impl Pipeline {
         mut stdin: ChildStdin,
         line: impl Fn(u64) -> String + Send + 'static,
         written: impl Fn(u64) + Send + 'static,
+        all: impl Fn() + Send + 'static,
         pause: Duration,
     ) {
-        let closing = Arc::clone(&self.closing);
+        let (closing, over) = (Arc::clone(&self.closing), Arc::clone(&self.over));
         std::thread::spawn(move || {
             for n in 1.. {
                 if closing.load(Ordering::Relaxed) {
+                    all();
                     // Held open until the client ends: its end is not what is tested.
-                    std::thread::sleep(Duration::from_secs(20));
+                    while !over.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
                     break;
                 }
                 if stdin.write_all(line(n).as_bytes()).is_err() {
@@ -442,6 +452,7 @@ impl Pipeline {
     /// Ends everything at once, whatever state it is in.
     pub fn kill_all(&mut self) {
         self.close();
+        self.over.store(true, Ordering::Relaxed);
         for found in processes::marked(&self.mark) {
             processes::signal(found.pid, rustix::process::Signal::KILL);
         }
