@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
-use agor_tests::{TOOLS, World, skip, stderr, stdout, top};
+use agor_tests::{TOOLS, World, bin_dir, executable, skip, stderr, stdout, top};
 
 /// Two agents, a channel, a dead letter's worth of profile: what there is to complete.
 fn world() -> World {
@@ -11,6 +11,9 @@ fn world() -> World {
         let output = world.run("btmsg", &["register", id, id, role, "team"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     }
+    // The data is asked for with a timeout of two seconds, which a start may take here.
+    std::fs::create_dir(world.path("bin")).unwrap();
+    executable::write(world.path("bin/timeout"), "#!/bin/sh\nshift\nexec \"$@\"\n");
     std::fs::write(
         world.path("agor.toml"),
         "[sandbox.profile.house]\nextends = \"default\"\n[sandbox.profile.\"quoted\"]\nextends = \"default\"\n",
@@ -34,7 +37,10 @@ fn offers(world: &World, shell: &str, line: &[&str]) -> Vec<String> {
     let dir = top().join("packaging/completions");
     let tool = line[0];
     let mut command = world.command(shell);
+    let path =
+        format!("{}:{}:{}", world.path("bin").display(), bin_dir().display(), std::env::var("PATH").unwrap());
     command.env("AGOR_CONFIG", world.path("agor.toml"));
+    command.env("PATH", path);
     match shell {
         "bash" => command.args([
             "--norc",
@@ -87,8 +93,7 @@ fn offers(world: &World, shell: &str, line: &[&str]) -> Vec<String> {
     offers.filter(|word| !word.is_empty()).collect()
 }
 
-/// The same, asked again where nothing came: the data is waited for two seconds only, and zsh's own start on its
-/// terminal can swallow the first keys.
+/// The same, asked again where nothing came: zsh's own start on its terminal can swallow the first keys.
 fn offered(world: &World, shell: &str, line: &[&str]) -> Vec<String> {
     let mut tries = (0..4).map(|_| offers(world, shell, line));
     tries.find(|found| !found.is_empty()).unwrap_or_default()

@@ -15,7 +15,7 @@ fn example(world: &World, name: &str) -> Command {
         format!("{}:{}:{}", world.path("bin").display(), bin_dir().display(), std::env::var("PATH").unwrap());
     // Nothing that hangs may hang the suite.
     let mut command = world.command("timeout");
-    command.args(["--foreground", "90"]).arg(top().join("examples").join(name)).env("PATH", path);
+    command.args(["--foreground", "300"]).arg(top().join("examples").join(name)).env("PATH", path);
     command
 }
 
@@ -66,7 +66,7 @@ fn the_pipeline_goes_on_after_its_agent_died() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"die\n").unwrap();
     // What is read ahead by a shell that dies is lost with it: wait for the next one.
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while !is_up(&world, 2) {
         assert!(Instant::now() < deadline, "no second incarnation");
         std::thread::sleep(Duration::from_millis(50));
@@ -312,7 +312,7 @@ fn the_remote_agent_answers_across_connections() {
     serve.arg("serve").env("PORT", "0").env("PORT_FILE", &port).env("RELAY_DIR", &relay);
     let _server =
         Server(serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while std::fs::read_to_string(&port).unwrap_or_default().is_empty() {
         assert!(Instant::now() < deadline, "the relay does not say its port");
         std::thread::sleep(Duration::from_millis(50));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use agor_tests::{World, pages, stderr, stdout};
 use serde_json::Value;
@@ -114,6 +115,12 @@ fn every_command_answers_in_objects_led_by_their_schema() {
     let mut answers = BufReader::new(supervised.stdout.take().expect("a pipe"));
     answers.read_line(&mut up).expect("its first line");
     assert_eq!(up, "up\n");
+    // It records that a moment later.
+    let end = Instant::now() + Duration::from_secs(60);
+    while world.run("agor-supervise", &["history", "coder", "--json"]).stdout.is_empty() {
+        assert!(Instant::now() < end, "it has no history");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 
     let known = commands_with_json();
     let mut session = Session { world, seen: BTreeSet::new(), known };

@@ -344,7 +344,7 @@ impl Drop for Reaper {
             // Each block is the leader of a group; a supervisor ends its own below it on TERM.
             let group = format!("-{}", child.id());
             let _ = Command::new("kill").args(["-TERM", "--", &group]).status();
-            let deadline = Instant::now() + Duration::from_secs(15);
+            let deadline = Instant::now() + Duration::from_secs(60);
             while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -358,7 +358,7 @@ fn command(world: &World, script: &str) -> Command {
     let path =
         format!("{}:{}:{}", world.path("bin").display(), bin_dir().display(), std::env::var("PATH").unwrap());
     let mut command = world.command("timeout");
-    command.args(["--foreground", "60", "bash", "-eu", "-o", "pipefail", "-c", script]).env("PATH", path);
+    command.args(["--foreground", "240", "bash", "-eu", "-o", "pipefail", "-c", script]).env("PATH", path);
     command.env("EXAMPLES", top().join("examples")).process_group(0);
     command
 }
@@ -379,7 +379,7 @@ fn run_examples(page: &Path) -> usize {
         }
         count += 1;
         if let Some(after) = &example.after {
-            let deadline = Instant::now() + Duration::from_secs(30);
+            let deadline = Instant::now() + Duration::from_secs(90);
             let ready = || command(&world, after).stdin(Stdio::null()).output().unwrap();
             let mut last = ready();
             while !last.status.success() {
