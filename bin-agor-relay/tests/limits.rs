@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{Client, PATIENCE, Server, TOKEN, eventually};
+use common::{Client, PATIENCE, Server, TOKEN, eventually, tcp_from};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -99,16 +99,25 @@ fn a_message_of_the_limit_passes_and_one_more_byte_does_not() {
     let mut client = server.client();
     client.send_text(&pad(65_536));
     assert_eq!(client.answer(&json!(1))["type"], "pong");
-    client.send_text(&pad(65_537));
+    // Who is slow to send the rest of it is not listened to for ever.
+    let _ = client.ws.send(Message::text(pad(65_537)));
     assert_eq!(client.close_code(), Some(1009));
     // In fragments, and by its length alone.
     let mut tcp = bare(&server);
     tcp.write_all(&frame(0x01, &[b'a'; 40_000])).unwrap();
-    tcp.write_all(&frame(0x80, &[b'a'; 40_000])).unwrap();
+    let _ = tcp.write_all(&frame(0x80, &[b'a'; 40_000]));
     assert_eq!(close_code(&mut tcp), Some(1009));
     let mut tcp = bare(&server);
     tcp.write_all(&[0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
     assert_eq!(close_code(&mut tcp), Some(1009));
+    // Told in the middle of it, who goes on sending for a moment is not reset.
+    let mut tcp = bare(&server);
+    let began = std::time::Instant::now();
+    let message = frame(0x81, &[b'a'; 100_000]);
+    tcp.write_all(&message[..1000]).unwrap();
+    assert_eq!(close_code(&mut tcp), Some(1009));
+    let sent = message[1000..].chunks(20_000).try_for_each(|part| tcp.write_all(part));
+    assert!(sent.is_ok() || began.elapsed() > Duration::from_millis(1500), "{sent:?}");
     let before = server.rss_kib();
     assert!(before < 100 << 10, "{before} KiB");
 }
@@ -139,7 +148,7 @@ fn text_is_utf8_also_in_fragments_and_pings_go_between() {
     send(&mut client, &text[..cut], OpCode::Data(Data::Text), false);
     client.ws.send(Message::Ping(b"between".to_vec().into())).unwrap();
     send(&mut client, &text[cut..], OpCode::Data(Data::Continue), true);
-    assert_eq!(client.ws.read().unwrap(), Message::Pong(b"between".to_vec().into()));
+    assert_eq!(common::said(&mut client.ws), Message::Pong(b"between".to_vec().into()));
     assert_eq!(client.answer(&json!(1))["type"], "pong");
     let mut tcp = bare(&server);
     tcp.write_all(&frame(0x81, b"\xff\xfe")).unwrap();
@@ -188,7 +197,8 @@ fn floods_are_ended_and_cost_little_memory() {
 
 #[test]
 fn a_reader_that_never_reads_costs_little_and_is_cut_and_the_others_go_on() {
-    let server = Server::plain(&["--write-timeout", "1s", "--ring", "1M"], &["yes"]);
+    // More time than it may take the other one, which does read, to have its turn.
+    let server = Server::plain(&["--write-timeout", "8s", "--ring", "1M"], &["yes"]);
     let mut other = server.client();
     other.ok("session_attach", "default", &json!({}));
     skim(&mut other, 4 << 20);
@@ -217,13 +227,16 @@ fn a_reader_that_never_reads_is_cut_however_seldom_it_is_pinged() {
 
 #[test]
 fn raw_connections_are_held_to_the_same_limits() {
-    let server = Server::plain(&[], &["sleep", "100"]);
+    let server = Server::plain(&[], &["sleep", "600"]);
     drop(bare_at(&server, "/raw/default"));
     let before = server.rss_kib();
-    for (what, bytes) in [("pings", frame(0x89, &[b'x'; 100])), ("empty lines", frame(0x81, b""))] {
+    // Where the process reads nothing the connection is not read from either.
+    for (what, bytes, patience) in [
+        ("pings", frame(0x89, &[b'x'; 100]), PATIENCE),
+        ("empty lines", frame(0x81, b""), Duration::from_secs(2)),
+    ] {
         let mut tcp = bare_at(&server, "/raw/default");
-        // Where the process reads nothing the connection is not read from either.
-        tcp.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        tcp.set_write_timeout(Some(patience)).unwrap();
         let block = bytes.repeat(1000);
         let mut sent = 0u64;
         while tcp.write_all(&block).is_ok() {
@@ -255,16 +268,19 @@ fn a_client_that_asks_and_does_not_read_is_not_listened_to() {
 
 #[test]
 fn silent_peers_are_cut_and_answering_ones_are_not() {
-    let server = Server::plain(&["--ping", "200ms"], &["cat"]);
+    let server = Server::plain(&["--ping", "5s"], &["cat"]);
     let mut polite = server.client();
-    let silent = bare(&server);
-    server.wait_log("silent");
-    drop(silent);
-    // It has answered pings by reading; it still works.
-    polite.ws.get_ref().set_read_timeout(Some(Duration::from_millis(700))).unwrap();
-    let _ = polite.ws.read();
-    let mut polite = server.client();
+    let _silent = bare(&server);
+    // It does no more than answer pings, which it does by reading.
+    polite.ws.get_ref().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut pings = 0;
+    eventually("the silent one is cut", || {
+        pings += u32::from(polite.ws.read().is_ok());
+        server.log().contains("silent")
+    });
+    polite.ws.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(polite.ask("ping", "default", &json!({}))["type"], "pong");
+    assert!(pings > 0 && server.log().matches("silent").count() == 1, "{pings}: {}", server.log());
 }
 
 #[test]
@@ -282,22 +298,12 @@ fn connections_are_limited_and_those_who_are_there_live_on() {
     eventually("there is room again", || Client::open(server.port, TOKEN).is_ok());
 }
 
-/// A connection from another address of this machine that says nothing.
-fn silent_from(source: [u8; 4], port: u16) -> TcpStream {
-    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-    use std::net::{Ipv4Addr, SocketAddrV4};
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&socket, &SocketAddrV4::new(source.into(), 0)).unwrap();
-    connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
-    socket.into()
-}
-
 /// A waiting room of eight places, and a connection in each that says nothing.
 fn crowded(options: &[&str], source: impl Fn(u8) -> [u8; 4]) -> (Server, Vec<TcpStream>) {
     let mut options = options.to_vec();
     options.extend(["--handshake-timeout", "10m"]);
     let server = Server::plain(&options, &["cat"]);
-    let crowd = (0..8).map(|n| silent_from(source(n), server.port)).collect();
+    let crowd = (0..8).map(|n| tcp_from(source(n), server.port)).collect();
     (server, crowd)
 }
 
@@ -340,7 +346,7 @@ fn whoever_fills_the_waiting_room_keeps_nobody_out() {
 #[test]
 fn who_has_much_of_the_waiting_room_gives_way_before_who_has_little() {
     let (server, mut crowd) = crowded(&["--max-pending", "8"], |n| [127, 0, 0, if n < 2 { 2 } else { 3 }]);
-    let mut more = (0..4).map(|n| silent_from([127, 0, 0, 3 + n % 2], server.port)).collect();
+    let mut more = (0..4).map(|n| tcp_from([127, 0, 0, 3 + n % 2], server.port)).collect();
     // Two of the first, four of the second, and two of a third.
     crowd[2..6].iter_mut().for_each(ends);
     crowd.drain(2..6);
@@ -351,14 +357,14 @@ fn who_has_much_of_the_waiting_room_gives_way_before_who_has_little() {
 #[test]
 fn an_address_that_is_locked_out_takes_nobodys_place() {
     let (server, mut crowd) = crowded(&["--max-pending", "8", "--max-failures", "1"], |n| [127, 0, 1, n]);
-    let mut guilty = silent_from([127, 0, 0, 9], server.port);
+    let mut guilty = tcp_from([127, 0, 0, 9], server.port);
     guilty.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     let mut answer = String::new();
     guilty.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     ends(&mut crowd[0]);
-    crowd[0] = silent_from([127, 0, 1, 0], server.port);
-    ends(&mut silent_from([127, 0, 0, 9], server.port));
+    crowd[0] = tcp_from([127, 0, 1, 0], server.port);
+    ends(&mut tcp_from([127, 0, 0, 9], server.port));
     server.wait_log("refused: a limit is reached");
     assert!(crowd.iter_mut().all(is_open));
 }
@@ -418,7 +424,9 @@ fn a_clock_that_is_set_by_a_day_drops_nobody() {
     }
     let place = common::Place::new();
     let clock = place.write("clock", "+0");
-    let server = Server::start_with(place, false, &["--ping", "300ms"], &["cat"], |command| {
+    // It looks at its connections twice a second, and gives a silent one 10 s.
+    let options = ["--ping", "5s", "--write-timeout", "1s"];
+    let server = Server::start_with(place, false, &options, &["cat"], |command| {
         command.env("LD_PRELOAD", &library).env("FAKETIME_TIMESTAMP_FILE", &clock);
         // A step of the wall clock, as an operator or a time server makes it.
         command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
@@ -426,10 +434,10 @@ fn a_clock_that_is_set_by_a_day_drops_nobody() {
     let mut client = server.client();
     client.ok("session_attach", "default", &json!({ "write": true, "hold": true }));
     for (step, days) in [("+1d", 1), ("-1d", -1), ("+0", 0)] {
-        std::fs::write(&clock, step).unwrap();
+        std::fs::rename(server.place.write("clock-to-be", step), &clock).unwrap();
         let began = std::time::Instant::now();
-        // Longer than two pings, in which a silent peer would be cut.
-        while began.elapsed() < Duration::from_millis(900) {
+        // Longer than two looks, each of which would cut whoever seems to have been silent for a day.
+        while began.elapsed() < Duration::from_millis(1300) {
             client.ok("session_write", "default", &json!({ "data": "x\n" }));
             assert_eq!(client.output(2), b"x\n");
             std::thread::sleep(Duration::from_millis(30));

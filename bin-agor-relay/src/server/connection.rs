@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -101,9 +102,22 @@ pub(crate) fn end_of(error: &WsError) -> End {
 pub(crate) async fn goodbye(ws: &mut WebSocketStream<Stream>, code: u16, reason: &'static str) {
     let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason) };
     let polite = async {
-        if ws.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = ws.next().await {}
+        if ws.send(Message::Close(Some(frame))).await.is_err() {
+            return;
         }
+        let mut answered = false;
+        while let Some(Ok(message)) = ws.next().await {
+            answered |= message.is_close();
+        }
+        if answered {
+            return;
+        }
+        // It may be in the middle of what was refused. To close over bytes that nobody has read is to reset the
+        // connection (RFC 2525, section 2.17), and then it fails to send the rest instead of reading why.
+        let stream = ws.get_mut();
+        let _ = stream.shutdown().await;
+        let mut block = [0; 4096];
+        while let Ok(1..) = stream.read(&mut block).await {}
     };
     // Whoever does not listen is left without ceremony.
     let _ = tokio::time::timeout(GOODBYE, polite).await;

@@ -29,8 +29,8 @@ pub const TOKEN: &str = "agor_test_token_0123456789";
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A command without the caller's agor environment.
-pub fn relay() -> Command {
-    let mut command = Command::new(RELAY);
+pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AGOR_") {
             command.env_remove(name);
@@ -38,6 +38,11 @@ pub fn relay() -> Command {
     }
     command.env_remove("CREDENTIALS_DIRECTORY").env_remove("NOTIFY_SOCKET");
     command
+}
+
+/// The relay.
+pub fn relay() -> Command {
+    clean(RELAY)
 }
 
 /// A temporary directory with a token file and a certificate.
@@ -107,10 +112,23 @@ impl Server {
         run: &[&str],
         change: impl FnOnce(&mut Command),
     ) -> Server {
+        Server::start_on(0, place, tls, options, run, change)
+    }
+
+    /// On a port that is known before: see [`own_port`].
+    pub fn start_on(
+        port: u16,
+        place: Place,
+        tls: bool,
+        options: &[&str],
+        run: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Server {
         let port_file = place.path("port");
         let _ = std::fs::remove_file(&port_file);
         let mut command = place.relay();
-        command.args(["--port", "0", "--port-file", "port", "--token-file", "token"]).args(options);
+        command.args(["--port", &port.to_string(), "--port-file", "port", "--token-file", "token"]);
+        command.args(options);
         if tls {
             command.args(["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--listen", "127.0.0.1"]);
         } else {
@@ -188,9 +206,10 @@ impl Server {
         exchange(self.port, request.as_bytes())
     }
 
+    /// Memory of its own: how much of the program the kernel has in memory is nothing that a peer costs.
     pub fn rss_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
@@ -209,6 +228,32 @@ impl Drop for Server {
             let _ = self.child.wait();
         }
     }
+}
+
+/// A TCP socket that no program run by another test inherits.
+fn socket() -> std::os::fd::OwnedFd {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+/// A connection from an address of this machine.
+pub fn tcp_from(source: [u8; 4], port: u16) -> TcpStream {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+    let socket = socket();
+    rustix::net::bind(&socket, &SocketAddrV4::new(source.into(), 0)).unwrap();
+    rustix::net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
+    socket.into()
+}
+
+/// A port at which nobody listens, and which nobody else is given as long as the socket lives. A program that sets
+/// SO_REUSEADDR, as the relay does, may listen there.
+pub fn own_port() -> (std::os::fd::OwnedFd, u16) {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+    let socket = socket();
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = std::net::SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+    (socket, address.port())
 }
 
 /// Sends bytes and reads until the other side closes.
@@ -429,6 +474,16 @@ fn upgrade_within(
         Err(tungstenite::HandshakeError::Failure(error)) => Err(error),
         Err(tungstenite::HandshakeError::Interrupted(_)) => {
             Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer").into())
+        }
+    }
+}
+
+/// The next message that is no ping.
+pub fn said(ws: &mut WebSocket<TcpStream>) -> Message {
+    loop {
+        match ws.read().unwrap() {
+            Message::Ping(_) => {}
+            other => return other,
         }
     }
 }
