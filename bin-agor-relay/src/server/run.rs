@@ -136,9 +136,11 @@ impl Relay {
             task.abort();
         }
         tokio::select! {
-            () = self.drain() => {}
+            biased;
+            // Heard also where the time ran out meanwhile.
             _ = terminate.recv() => output::notice(TOOL, "second signal: ending at once"),
             _ = interrupt.recv() => output::notice(TOOL, "second signal: ending at once"),
+            () = self.drain() => {}
         }
         for session in self.all_sessions() {
             session.signal_group(rustix::process::Signal::KILL);
