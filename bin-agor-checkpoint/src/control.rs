@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use agor_common::db::rusqlite::InterruptHandle;
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -162,7 +162,7 @@ fn watch(shared: &Shared) {
     loop {
         if let Some((signal, end)) = state.stop.filter(|_| state.printing) {
             let left = (end + READ).saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() && !takes_more() {
                 // It returns only where it failed.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
@@ -184,6 +184,14 @@ fn watch(shared: &Shared) {
         }
         state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }
+}
+
+/// Whether what is printed could be written now: it is only this program that has not got round to it then.
+fn takes_more() -> bool {
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    let mut fds = [PollFd::new(&out, PollFlags::OUT), PollFd::new(&err, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)) == Ok(fds.len())
 }
 
 /// The mask of ignored signals (`SigIgn`, proc_pid_status(5)).

@@ -13,9 +13,16 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::failure::Error;
 use crate::growth::{Growth, REST};
-use crate::report::Report;
+use crate::report::{Outcome, Report};
 use crate::schedule::Schedule;
 use crate::seen::Seen;
+
+/// What became of a pass.
+struct Done {
+    exit: Exit,
+    /// A signal came, and the time that what runs then has was over before the pass was.
+    cut: bool,
+}
 
 /// Why the loop woke up.
 enum Wake {
@@ -49,26 +56,27 @@ impl Loop<'_> {
     fn run(&mut self) -> Result<Exit, Error> {
         let mut out = Out::stdout();
         let mut seen = Seen::default();
-        let mut exit = self.pass(self.config, &mut seen, &mut out, "start")?;
-        loop {
-            // A signal during a pass: what could be done in the grace is done.
-            let wake = if self.control.is_over() { return Ok(exit) } else { self.wait()? };
-            match wake {
+        let mut done = self.pass(self.config, &mut seen, &mut out, "start")?;
+        // After a pass that was cut what could be done in the grace is done.
+        while !done.cut {
+            match self.wait()? {
                 Wake::Stop => {
                     notify(&[NotifyState::Stopping]);
-                    return self.pass(self.config, &mut seen, &mut out, "stop");
+                    return Ok(self.pass(self.config, &mut seen, &mut out, "stop")?.exit);
                 }
                 Wake::Due => {
-                    exit = self.pass(self.config, &mut seen, &mut out, "interval")?;
+                    done = self.pass(self.config, &mut seen, &mut out, "interval")?;
                     self.schedule.arm()?;
                 }
                 Wake::Grown(paths) => {
                     let mut some = self.config.clone();
                     some.targets.retain(|target| paths.contains(&target.path));
-                    self.pass(&some, &mut seen, &mut out, "wal_max")?;
+                    done = self.pass(&some, &mut seen, &mut out, "wal_max")?;
                 }
             }
         }
+        notify(&[NotifyState::Stopping]);
+        Ok(done.exit)
     }
 
     fn pass(
@@ -77,7 +85,7 @@ impl Loop<'_> {
         seen: &mut Seen,
         out: &mut Out,
         trigger: &'static str,
-    ) -> Result<Exit, Error> {
+    ) -> Result<Done, Error> {
         let summary = super::pass_all(config, &self.control, seen, out, trigger);
         summary.printed?;
         if let Some(growth) = &mut self.growth {
@@ -88,7 +96,8 @@ impl Loop<'_> {
         }
         self.rest_until = Instant::now() + REST;
         notify(&[NotifyState::Status(&status(&summary.reports)), NotifyState::Watchdog]);
-        Ok(summary.exit)
+        let cut = summary.reports.iter().any(|report| report.outcome == Outcome::Interrupted);
+        Ok(Done { exit: summary.exit, cut })
     }
 
     /// Waits for a signal, the timer or a grown WAL.

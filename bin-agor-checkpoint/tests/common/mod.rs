@@ -4,11 +4,14 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use agor_common::db::rusqlite::Connection;
 
 const ROLE: &str = "AGOR_TEST_ROLE";
 const DB: &str = "AGOR_TEST_DB";
+/// Longer than anything here should take: it only turns a hang into a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Place {
     dir: tempfile::TempDir,
@@ -23,10 +26,11 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    /// The tool, with no database but those of this place.
+    /// The tool, with no database but those of this place, and more time for a pass than any should take.
     pub(crate) fn tool(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agor-checkpoint"));
         command.env_clear().env("AGOR_DATA_DIR", self.dir.path()).current_dir(self.dir.path());
+        command.env("AGOR_CHECKPOINT_DEADLINE", "60s");
         command
     }
 
@@ -46,11 +50,18 @@ impl Place {
     }
 }
 
-/// Opens (and makes) a WAL database that never checkpoints by itself.
-pub(crate) fn open(path: &Path) -> Connection {
+fn connect(path: &Path) -> Connection {
     let conn = Connection::open(path).unwrap();
+    conn.busy_timeout(PATIENCE).unwrap();
+    conn
+}
+
+/// Opens (and makes) a WAL database that never checkpoints by itself, and waits for no disk.
+pub(crate) fn open(path: &Path) -> Connection {
+    let conn = connect(path);
     conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     conn.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(())).unwrap();
+    conn.execute_batch("PRAGMA synchronous = OFF").unwrap();
     conn
 }
 
@@ -66,11 +77,11 @@ pub(crate) fn fill(conn: &Connection, rows: usize) {
 }
 
 pub(crate) fn rows(path: &Path) -> i64 {
-    Connection::open(path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    connect(path).query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
 }
 
 pub(crate) fn intact(path: &Path) {
-    let conn = Connection::open(path).unwrap();
+    let conn = connect(path);
     let word: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(word, "ok");
 }
@@ -96,6 +107,15 @@ pub(crate) fn objects(output: &Output) -> Vec<serde_json::Value> {
             serde_json::from_str(line).unwrap()
         })
         .collect()
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// A process in a role; it ends when it is dropped.
@@ -189,18 +209,17 @@ pub(crate) fn play() {
         }
         // Commits rows until it is told to stop, and says how many and the longest wait in milliseconds.
         "busy" => {
-            conn.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
             fill(&conn, 5);
             say("ready");
             let stop = std::thread::spawn(wait);
-            let (mut count, mut worst) = (5, std::time::Duration::ZERO);
+            let (mut count, mut worst) = (5, Duration::ZERO);
             while !stop.is_finished() {
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 fill(&conn, 1);
                 worst = worst.max(start.elapsed());
                 count += 1;
                 // Without a pause one writer starves the other: SQLite's back-off sleeps while it commits again.
-                std::thread::sleep(std::time::Duration::from_millis(2));
+                std::thread::sleep(Duration::from_millis(2));
             }
             say(&format!("{count} {}", worst.as_millis()));
         }
