@@ -85,7 +85,8 @@ fn a_reader_is_named_and_nothing_is_claimed() {
     let conn = open(&path);
     let reader = Other::start("reader", &path);
     fill(&conn, 20);
-    let output = place.run(&["--json", "--deadline", "300ms", "a.db"]);
+    // Time to look at it twice.
+    let output = place.run(&["--json", "--deadline", "5s", "a.db"]);
     assert_eq!(code(&output), 75);
     let line = &objects(&output)[0];
     assert_eq!(line["outcome"], "partial");
@@ -114,9 +115,9 @@ fn a_reader_that_ends_in_time_is_waited_for() {
     let mut reader = Other::start("reader", &path);
     let run = place.tool().args(["--deadline", "60s", "a.db"]).stdout(Stdio::piped()).spawn().unwrap();
     // Only when the frames were moved and the reader is all that is left.
-    while agor_common::db::files::Index::read(&path).is_none_or(|index| index.moved < index.frames) {
-        std::thread::yield_now();
-    }
+    common::until("the frames are moved", || {
+        agor_common::db::files::Index::read(&path).is_some_and(|index| index.moved >= index.frames)
+    });
     reader.go_on();
     let output = run.wait_with_output().unwrap();
     assert_eq!(code(&output), 0, "{output:?}");
