@@ -93,10 +93,11 @@ fn missing_and_wrong_tokens_get_the_same_bytes() {
 
 #[test]
 fn ten_failures_from_one_address_are_enough_whatever_the_port() {
-    let server = Server::plain(&["--lockout", "1s"], &["cat"]);
-    let ask = |token: &str| {
+    let login = |server: &Server, token: &str| {
         code(&server.http(&get("/", &format!("Authorization: Bearer {token}\r\n{UPGRADE}{KEY}"))))
     };
+    let server = Server::plain(&[], &["cat"]);
+    let ask = |token: &str| login(&server, token);
     for n in 0..10 {
         assert_eq!(ask("wrong-wrong-wrong-wrong"), 401, "{n}");
     }
@@ -105,14 +106,7 @@ fn ten_failures_from_one_address_are_enough_whatever_the_port() {
     assert_eq!(code(&server.http(&get("/healthz", ""))), 200);
     // Another address of the loopback network is another address.
     let elsewhere = {
-        let socket =
-            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
-                .unwrap();
-        let local: std::net::SocketAddr = "127.0.0.2:0".parse().unwrap();
-        rustix::net::bind(&socket, &local).unwrap();
-        let server: std::net::SocketAddr = ([127, 0, 0, 1], server.port).into();
-        rustix::net::connect(&socket, &server).unwrap();
-        let mut tcp = TcpStream::from(socket);
+        let mut tcp = common::tcp_from([127, 0, 0, 2], server.port);
         tcp.write_all(get("/metrics", &auth()).as_bytes()).unwrap();
         let mut answer = String::new();
         tcp.read_to_string(&mut answer).unwrap();
@@ -120,6 +114,9 @@ fn ten_failures_from_one_address_are_enough_whatever_the_port() {
     };
     assert_eq!(code(&elsewhere), 200);
     assert!(elsewhere.contains("agor_relay_login_failures_total 10"), "{elsewhere}");
+    // It lasts no longer than it is said to.
+    let server = Server::plain(&["--lockout", "2s", "--max-failures", "1"], &["cat"]);
+    common::eventually("it is locked out", || login(&server, "wrong-wrong-wrong-wrong") == 429);
     common::eventually("the lockout ends", || {
         std::thread::sleep(Duration::from_millis(200));
         code(&server.http(&get("/metrics", &auth()))) == 200
@@ -201,7 +198,8 @@ fn a_slow_header_is_cut_by_the_total_deadline_and_an_endless_one_by_its_size() {
     }
     let limit = 8 << 20; // what loopback sockets buffer, with room to spare
     assert!(sent < limit, "{sent}");
-    server.client();
+    // Its own time for a handshake is short here too.
+    common::eventually("it serves on", || common::Client::open(server.port, TOKEN).is_ok());
 }
 
 #[test]

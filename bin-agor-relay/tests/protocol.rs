@@ -159,8 +159,9 @@ fn attach_replays_from_where_it_is_told_and_names_what_is_lost() {
     writer.ok("session_attach", "default", &json!({}));
     for n in 0..100 {
         writer.ok("session_write", "default", &json!({"data": format!("{n:02000}\n")}));
+        // One by one: nobody waits for a viewer, and what `cat` gives back at once may be more than the ring holds.
+        assert_eq!(writer.output(1).len(), 2001);
     }
-    writer.output(100 * 2001);
     let next = writer.ok("session_attach", "default", &json!({"from": "now"}))["next_seq"].as_u64().unwrap();
     let mut late = server.client();
     late.ok("session_attach", "default", &json!({"from": next - 5}));
@@ -286,7 +287,7 @@ fn signals_and_stops_arrive_while_output_floods() {
     let mut client = server.client();
     client.ok("session_attach", "default", &json!({}));
     client.output(1 << 20);
-    client.ok("session_stop", "default", &json!({"eof_s": 0}));
+    client.ok("session_stop", "default", &json!({"eof_s": 0, "term_s": 60}));
     let events = client.events_to("closed");
     assert_eq!(events[events.len() - 2]["signal"], 15);
     assert_eq!(events.last().unwrap()["reason"], "stopped");
@@ -298,7 +299,7 @@ fn stop_goes_from_eof_to_term_to_kill_and_takes_the_group_along() {
     let server = Server::plain(NONE, &["cat"]);
     let mut client = server.client();
     client.ok("session_attach", "default", &json!({}));
-    client.ok("session_stop", "default", &json!({}));
+    client.ok("session_stop", "default", &json!({"eof_s": 60}));
     assert_eq!(client.events_to("exit").last().unwrap()["code"], 0);
     // Ignores both EOF and TERM, and so does its child, which holds stdout.
     let script = "trap '' TERM; (trap '' TERM; echo child $(exec sh -c 'echo $PPID'); while :; do sleep 1; done) & while :; do sleep 1; done";
@@ -318,7 +319,7 @@ fn alive(pid: i32) -> bool {
 
 #[test]
 fn a_grandchild_that_holds_stdout_does_not_hold_up_the_end() {
-    let server = Server::plain(NONE, &["sh", "-c", "sleep 20 & echo done"]);
+    let server = Server::plain(NONE, &["sh", "-c", "sleep 90 & echo done"]);
     let mut client = server.client();
     client.ok("session_attach", "default", &json!({"from": "start"}));
     assert_eq!(client.events_to("closed").iter().find(|event| event["type"] == "exit").unwrap()["code"], 0);
@@ -375,7 +376,7 @@ fn a_terminal_has_a_size_and_a_controlling_process() {
 #[test]
 fn a_process_that_does_not_read_makes_its_writer_busy_and_nobody_else() {
     let place = common::Place::new();
-    place.write("agor.toml", "[relay.session.deaf]\ncommand = ['sleep', '60']\nautostart = true\n");
+    place.write("agor.toml", "[relay.session.deaf]\ncommand = ['sleep', '600']\nautostart = true\n");
     let server = Server::start(place, false, NONE, &["cat"]);
     let mut client = server.client();
     let block = "x".repeat(512 << 10);
@@ -407,7 +408,8 @@ fn dead_mans_policy_stops_and_pauses() {
     client.ok("session_attach", "default", &json!({"write": true}));
     drop(client);
     server.wait_log("stopping it");
-    server.wait_log("was killed by signal 15");
+    // By TERM; where that takes it 5 s, by KILL.
+    server.wait_log("was killed by signal ");
 
     let server = Server::plain(&["--alone", "pause", "--alone-after", "200ms"], &["sleep", "60"]);
     let mut client = server.client();
@@ -546,10 +548,10 @@ fn raw_mode_is_a_private_instance_line_by_line() {
     use tokio_tungstenite::tungstenite::Message;
     one.send(Message::text("hello")).unwrap();
     two.send(Message::binary(vec![0xff])).unwrap();
-    assert_eq!(one.read().unwrap(), Message::text("hello"));
-    assert_eq!(two.read().unwrap(), Message::binary(vec![0xff]));
+    assert_eq!(common::said(&mut one), Message::text("hello"));
+    assert_eq!(common::said(&mut two), Message::binary(vec![0xff]));
     one.send(Message::text("")).unwrap();
-    assert_eq!(one.read().unwrap(), Message::text(""));
+    assert_eq!(common::said(&mut one), Message::text(""));
     assert_eq!(common::status(common::upgrade(server.port, "/raw/nobody", TOKEN)), 101);
 }
 

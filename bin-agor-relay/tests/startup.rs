@@ -201,7 +201,7 @@ fn every_usual_kind_of_key_loads() {
         let out = run(place.relay().args(["pin", "cert.pem"]), b"");
         place.pin = String::from_utf8(out.stdout).unwrap().trim().to_owned();
         let server = Server::start(place, true, &[], &["cat"]);
-        let out = run(&mut server.connect(&["--replies", "1"]), b"hello\n");
+        let out = run(&mut server.connect(&["--replies", "1", "--linger", "60s"]), b"hello\n");
         assert_eq!(out.stdout, b"hello\n", "{words:?}: {}", stderr(&out));
     }
 }
@@ -293,7 +293,7 @@ fn a_port_in_use_is_said_and_the_first_server_is_unharmed() {
 /// A relay that finds `socket` at descriptor 3, as if from the service manager. A shell stands for that: its pid is
 /// kept by exec.
 fn activated(place: &Place, socket: impl Into<std::os::fd::OwnedFd>, fds: &str) -> std::process::Command {
-    let mut command = std::process::Command::new("sh");
+    let mut command = common::clean("sh");
     command
         .args(["-c", "exec 3<&0; LISTEN_PID=$$ exec \"$@\" </dev/null", "sh", RELAY])
         .args(["--port", "0", "--port-file", "port", "--token-file", "token", "--insecure"])
@@ -307,12 +307,13 @@ fn activated(place: &Place, socket: impl Into<std::os::fd::OwnedFd>, fds: &str) 
 
 #[test]
 fn a_socket_of_the_service_manager_that_cannot_be_served_is_refused() {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+    let socket = |family| socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     let place = Place::new();
-    let unix = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    let unix = socket(AddressFamily::UNIX);
     bind(&unix, &SocketAddrUnix::new(place.path("socket")).unwrap()).unwrap();
     listen(&unix, 1).unwrap();
-    let tcp = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let tcp = socket(AddressFamily::INET);
     let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for (what, socket, fds, descriptor) in [
         ("a unix socket", unix, "1", "descriptor 3"),

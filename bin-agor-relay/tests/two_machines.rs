@@ -5,9 +5,15 @@ mod common;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
-use common::{Place, Server};
+use common::{PATIENCE, Place, Server};
+
+/// In parts, between which the cable is cut.
+const LINES: usize = 20_000;
+const PART: usize = 5000;
 
 /// The namespaces; removed when dropped.
 struct Cable {
@@ -113,9 +119,9 @@ fn a_cut_and_a_slow_cable_lose_and_repeat_nothing() {
         "--ping",
         "300ms",
         "--timeout",
-        "2s",
+        "20s",
         "--replies",
-        "20000",
+        &LINES.to_string(),
         "--linger",
         "forever",
     ]);
@@ -127,8 +133,9 @@ fn a_cut_and_a_slow_cable_lose_and_repeat_nothing() {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
+    let (go_on, cut_is_over) = mpsc::channel();
     let writer = std::thread::spawn(move || {
-        for n in 0..20_000 {
+        for n in 0..LINES {
             if writeln!(stdin, "{n} {:0100}", n * 3).is_err() {
                 // It ended too soon, and says below why.
                 return;
@@ -136,34 +143,51 @@ fn a_cut_and_a_slow_cable_lose_and_repeat_nothing() {
             if n % 100 == 0 {
                 std::thread::sleep(Duration::from_millis(15));
             }
+            if n % PART == PART - 1 {
+                let _ = cut_is_over.recv();
+            }
         }
     });
+    let said = Mutex::new(String::new());
+    let came = AtomicUsize::new(0);
     let lines = std::thread::scope(|scope| {
-        let output = child.stdout.take().unwrap();
-        let (first, connected) = std::sync::mpsc::channel();
-        let reader = scope.spawn(move || {
+        let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        scope.spawn(|| {
+            for line in BufReader::new(errors).lines() {
+                said.lock().unwrap().push_str(&format!("{}\n", line.unwrap()));
+            }
+        });
+        let reader = scope.spawn(|| {
             let mut n = 0;
             for line in BufReader::new(output).lines() {
                 assert_eq!(line.unwrap(), format!("{n} {:0100}", n * 3));
                 n += 1;
-                let _ = first.send(());
+                came.store(n, Ordering::SeqCst);
             }
             n
         });
-        // A first connection that cannot be made is not tried again: the cable is cut after it.
-        let _ = connected.recv();
-        for _ in 0..3 {
-            std::thread::sleep(Duration::from_millis(400));
+        let wait_for = |so: &dyn Fn() -> bool| {
+            let began = Instant::now();
+            while !so() && began.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        let lost = || said.lock().unwrap().matches("connection lost").count();
+        for part in 0..LINES / PART - 1 {
+            // Something goes over it, so that it is a connection that is cut and not an attempt to make one.
+            wait_for(&|| came.load(Ordering::SeqCst) > part * PART);
+            let before = lost();
             cable.cut(true);
-            std::thread::sleep(Duration::from_millis(900));
+            wait_for(&|| lost() > before);
             cable.cut(false);
+            let _ = go_on.send(());
         }
+        drop(go_on);
         reader.join().unwrap()
     });
     writer.join().unwrap();
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-    assert_eq!(lines, 20_000, "{said}");
+    let said = said.into_inner().unwrap();
+    assert_eq!(lines, LINES, "{said}");
     assert_eq!(common::wait(&mut child), Some(0));
-    assert!(said.contains("connection lost"), "the cable was never noticed to be cut: {said}");
+    assert!(said.matches("connection lost").count() >= 3, "the cable was not noticed to be cut: {said}");
 }
