@@ -175,13 +175,22 @@ impl Place {
                 _ => std::thread::sleep(Duration::from_millis(5)),
             }
         }
-        let mut me = serde_json::to_vec(me).expect("an identity is always JSON");
-        // Always as long, so that nothing has to be cut off: some file systems write a file that was cut off
-        // to the disk at once.
-        me.resize(IDENTITY, b' ');
-        // On a full disk the name is ours all the same; only its holder's pid is not known to others.
-        let _ = file.write_all_at(&me, 0);
+        if let Some(owner) = read_lock(&mut file).and_then(|text| identity(text.strip_prefix(OWNER)?))
+            && owner != *me
+            && owner.is_alive()
+        {
+            remind(owner.pid);
+            return Err(SuperviseError::Taken { name: name.into(), pid: owner.pid });
+        }
+        write_lock(&file, "", me);
         Ok(file.into())
+    }
+
+    /// Leaves the name to whom it belongs: until that one takes it again, the file says so to whoever gets the lock.
+    pub(crate) fn leave_to(lock: &OwnedFd, owner: &Identity) {
+        if let Ok(lock) = lock.try_clone() {
+            write_lock(&File::from(lock), OWNER, owner);
+        }
     }
 
     /// Whether `lock` is still the lock on the name: the directory may have been removed, and made anew (as
@@ -300,15 +309,53 @@ pub(crate) fn all_states(dir: &Path) -> Vec<State> {
         .collect()
 }
 
-fn holder(file: &mut File) -> Option<Identity> {
+/// In front of the identity of one that has the name and not the lock.
+const OWNER: &str = "!";
+
+fn read_lock(file: &mut File) -> Option<String> {
     let mut text = String::new();
     file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
-    serde_json::from_str(&text).ok()
+    Some(text)
+}
+
+fn write_lock(file: &File, mark: &str, who: &Identity) {
+    let mut text = mark.to_owned() + &serde_json::to_string(who).expect("an identity is always JSON");
+    // Always as long, so that nothing has to be cut off: some file systems write a file that was cut off
+    // to the disk at once.
+    text = format!("{text:IDENTITY$}");
+    // On a full disk the name is ours all the same; only its holder's pid is not known to others.
+    let _ = file.write_all_at(text.as_bytes(), 0);
+}
+
+fn identity(text: &str) -> Option<Identity> {
+    serde_json::from_str(text).ok()
+}
+
+fn holder(file: &mut File) -> Option<Identity> {
+    identity(&read_lock(file)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_left_to_its_owner_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { dir: dir.path().into(), base: "a".into(), fresh: false };
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let owner = Identity::of(child.id().cast_signed()).unwrap();
+        let me = Identity::current();
+        let lock = || place.lock("a", &me, Duration::from_secs(20));
+        Place::leave_to(&lock().unwrap(), &owner);
+        assert!(matches!(lock(), Err(SuperviseError::Taken { pid, .. }) if pid == owner.pid));
+        let own = place.lock("a", &owner, Duration::from_secs(20)).unwrap();
+        Place::leave_to(&own, &owner);
+        drop(own);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lock().unwrap();
+    }
 
     #[test]
     fn a_torn_state_is_told_from_a_whole_one() {

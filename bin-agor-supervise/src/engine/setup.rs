@@ -66,9 +66,8 @@ fn take_place(name: &str, me: &Identity) -> Result<(Option<Place>, Option<OwnedF
     }
 }
 
-/// Refuses a name whose supervisor runs although it has no lock any more: its files were removed. The state says
-/// so, or, where the whole directory was removed, the database; one that cannot be read is in nobody's way.
-fn not_without_files(name: &str, previous: Option<&place::State>, fresh: bool) -> Result<(), SuperviseError> {
+/// Who has a name and runs, although it has no lock any more: its files were removed. The state says so, or, where the whole directory was removed, the database; one that cannot be read is in nobody's way.
+fn owner_without_files(name: &str, previous: Option<&place::State>, fresh: bool) -> Option<Identity> {
     let run = previous.map(|state| state.run.clone()).or_else(|| {
         // A look that costs as much as the rest of a start.
         if !fresh {
@@ -80,10 +79,7 @@ fn not_without_files(name: &str, previous: Option<&place::State>, fresh: bool) -
         db::set_deadline(db::DEFAULT_DEADLINE);
         run
     });
-    match run.filter(|run| run.supervisor_state() == SupervisorState::Alive) {
-        Some(run) => Err(SuperviseError::Taken { name: name.into(), pid: run.supervisor.pid }),
-        None => Ok(()),
-    }
+    run.filter(|run| run.supervisor_state() == SupervisorState::Alive).map(|run| run.supervisor)
 }
 
 /// The supervisor, ready to start the command.
@@ -96,14 +92,15 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
     let previous = previous.filter(|state| state.run.name == config.name);
     let fresh = place.as_ref().is_none_or(|place| place.fresh);
     if !config.auto_name
-        && let Err(error) = not_without_files(&config.name, previous.as_ref(), fresh)
+        && let Some(owner) = owner_without_files(&config.name, previous.as_ref(), fresh)
     {
-        // The directory is there from now on, so the next start would not ask: the name's owner takes it again.
-        drop(lock);
-        if let SuperviseError::Taken { pid, .. } = error {
-            place::remind(pid);
+        // The directory is there from now on, so the next start would not ask: the name's owner takes it again,
+        // and what it finds until then says whose it is.
+        if let Some(lock) = lock {
+            Place::leave_to(&lock, &owner);
         }
-        return Err(error);
+        place::remind(owner.pid);
+        return Err(SuperviseError::Taken { name: config.name.clone(), pid: owner.pid });
     }
     let lost = previous.filter(|state| state.run.ended_ms.is_none());
 
