@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     last_ms: AtomicU64,
     /// The reader is gone.
     closed: AtomicBool,
+    /// The reader is waited for.
+    blocked: AtomicBool,
     /// The last bytes of the current incarnation.
     tail: Mutex<VecDeque<u8>>,
 }
@@ -48,6 +50,11 @@ impl Shared {
     /// Whether the reader is gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is the reader that is waited for, and not what comes of the command, or a processor.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// Whether all that was written has been passed on.
@@ -174,7 +181,9 @@ impl Worker {
     /// Until the pipe's end.
     fn pump(&mut self, pipe: &OwnedFd) -> Result<(), Errno> {
         loop {
-            let count = if self.copies { self.copy(pipe)? } else { self.splice(pipe)? };
+            let count = if self.copies { self.copy(pipe) } else { self.splice(pipe) };
+            self.shared.blocked.store(false, Ordering::Relaxed);
+            let count = count?;
             if count == 0 {
                 return Ok(());
             }
@@ -240,6 +249,7 @@ impl Worker {
         }
         let mut moved = 0;
         while moved < count {
+            self.mind_reader();
             let flags = SpliceFlags::MOVE;
             match retry(|| splice(pipe, None, &self.out, None, count - moved, flags)) {
                 Ok(n) => moved += n,
@@ -262,6 +272,14 @@ impl Worker {
         }
         self.observe(count)?;
         Ok(count)
+    }
+
+    /// Notes whether what is passed on next has to wait for the reader.
+    fn mind_reader(&self) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let waits = poll(&mut [PollFd::new(&self.out, PollFlags::OUT)], Some(&now)) == Ok(0);
+        self.shared.blocked.store(waits, Ordering::Relaxed);
     }
 
     /// Takes the duplicate of `count` bytes from the scratch pipe.
@@ -308,6 +326,7 @@ impl Worker {
         if count > 0 {
             self.end_line()?;
         }
+        self.mind_reader();
         self.deliver(&buffer[..count])?;
         self.remember(&buffer[..count]);
         if let Some(log) = &mut self.log {

@@ -9,13 +9,13 @@ use agor_common::{output, telemetry, time};
 use rustix::process::Signal;
 
 use super::setup::TAIL;
-use super::{Child, Engine, KEEPER, LAST_WORDS, PendingExit, UNBORN};
+use super::{Child, Engine, KEEPER, LAST_WORDS, LAST_WORDS_AT_MOST, PendingExit, UNBORN};
 use crate::clock;
 use crate::command;
 use crate::keeper::launch;
 use crate::protocol::{self, Command, Report};
 use crate::recorder::Note;
-use crate::rule::{Cause, Event, Exit, Manner, Phase};
+use crate::rule::{Cause, Event, Exit, Manner, Moment, Phase};
 use crate::sys::wait::{self, Ended, Peek};
 
 impl Engine {
@@ -198,6 +198,28 @@ impl Engine {
                 pids.find(|outer| inner(outer) == Some(pid))
             })
             .unwrap_or(pid)
+    }
+
+    /// Whether the last words on stderr are worth some more time.
+    pub(super) fn waits_for_words(&mut self, now: Moment) -> bool {
+        let (Some(pending), Some(err)) = (&mut self.pending_exit, &self.err) else { return false };
+        let most = pending.at + LAST_WORDS_AT_MOST;
+        // What could not be ended may keep its end of the pipe.
+        if err.shared.is_idle() || now >= most || pending.stuck > 0 {
+            return false;
+        }
+        if err.shared.is_blocked() {
+            // Its reader is slow. A start does not wait for him; the end does, later, in any case.
+            let asked = matches!(self.state.phase, Phase::Ending { .. });
+            let (exit, _) = command::decode(pending.ended.status);
+            let event = Event::Exited(exit, Manner::Plain);
+            let (after, _) = self.state.clone().step(&self.config.rule, event, pending.at);
+            if asked || !matches!(after.phase, Phase::Over(_) | Phase::Held) {
+                return false;
+            }
+        }
+        pending.until = (now + LAST_WORDS).min(most);
+        true
     }
 
     /// The end of an incarnation, with its last words.

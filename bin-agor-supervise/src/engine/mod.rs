@@ -183,6 +183,7 @@ impl Engine {
         let now = clock::now();
         if let Some(pending) = &self.pending_exit
             && (self.err.as_ref().is_none_or(|pump| pump.shared.is_idle()) || now >= pending.until)
+            && !self.waits_for_words(now)
         {
             self.finish_exit();
         }
@@ -281,8 +282,11 @@ const FIRST_START: Duration = Duration::from_millis(50);
 const KEEPER: Duration = Duration::from_secs(8);
 /// Between looks at a command that is to end and has not begun.
 const UNBORN: Duration = Duration::from_millis(50);
-/// How long the last words on stderr are waited for before a command is started again without them.
+/// How long a slow reader of stderr is waited for, and with it the last words there, before a command is started
+/// again without them.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// The same where no reader keeps them, or nothing is kept waiting: only we have not come to read them yet.
+const LAST_WORDS_AT_MOST: Duration = Duration::from_secs(5);
 
 /// What the caller had ignored.
 fn ignored() -> setup::Ignored {
