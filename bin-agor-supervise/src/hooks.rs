@@ -54,6 +54,11 @@ impl Hooks {
         self.running.is_none() && self.queue.is_empty()
     }
 
+    /// How many events have not been dealt with.
+    pub(crate) fn left(&self) -> usize {
+        self.queue.len() + usize::from(self.running.is_some())
+    }
+
     /// When the running one has to be ended.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         self.running.map(|(_, until)| until)

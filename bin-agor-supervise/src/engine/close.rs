@@ -10,10 +10,14 @@ use crate::clock;
 use crate::keeper::launch;
 use crate::rule::{Exit, Outcome};
 
-/// How long the databases may take.
-const RECORDS: Duration = Duration::from_secs(2);
-/// How long the hook may take for the last events.
+/// How long the databases may take. A lock is given up sooner than that, a slow disk is not.
+const RECORDS: Duration = Duration::from_secs(10);
+/// How long the hook may take for each of the last events.
 const HOOKS: Duration = Duration::from_secs(3);
+/// And for all of them.
+const ALL_HOOKS: Duration = Duration::from_secs(15);
+/// How long our manager may take to read what it could not be told at once.
+const MANAGER: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Ends everything and returns the status to exit with.
@@ -41,10 +45,25 @@ impl Engine {
         self.publish();
         // The keeper ends when our end of the socket closes; its own end is the last process's.
         let keeper = self.keeper.take().map(|keeper| keeper.pid);
-        let until = clock::now() + HOOKS;
-        while (!self.hooks.is_idle() || keeper.is_some_and(is_running)) && clock::now() < until {
-            self.hooks.go_on(clock::now());
-            self.wait_for_signals(until);
+        let begin = clock::now();
+        let mut until = begin + HOOKS;
+        let mut left = self.hooks.left();
+        loop {
+            let now = clock::now();
+            if self.hooks.left() < left {
+                left = self.hooks.left();
+                until = (now + HOOKS).min(begin + ALL_HOOKS);
+            }
+            if self.manager_again.is_some_and(|due| now >= due) {
+                self.tell_manager();
+            }
+            let untold = self.manager_again.filter(|_| now < begin + MANAGER);
+            let busy = left > 0 || keeper.is_some_and(is_running);
+            if !(busy && now < until || untold.is_some()) {
+                break;
+            }
+            self.hooks.go_on(now);
+            self.wait_for_signals(untold.map_or(until, |due| due.min(until)));
             if let Some(pid) = keeper {
                 launch::go_on(pid);
             }
