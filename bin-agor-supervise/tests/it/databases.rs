@@ -11,8 +11,7 @@ const ONCE: &str = "[ $AGOR_INCARNATION = 1 ] && exit 1; echo up; exec sleep 100
 fn supervise(world: &World) -> String {
     let mut supervisor = world.start(&["--name", "d", "--backoff-base", "0.01", "--", "sh", "-c", ONCE]);
     assert_eq!(supervisor.line(), "up");
-    world.wait_for("d", "healthy");
-    assert_eq!(world.status("d")["restarts"], 1);
+    assert_eq!(world.healthy("d", 2)["restarts"], 1);
     supervisor.signal(rustix::process::Signal::TERM);
     let (status, _, err) = supervisor.finish();
     assert_eq!(status.code(), Some(0), "{err}");
@@ -181,7 +180,7 @@ fn heartbeats_are_sent_for_it_and_count_against_a_stall() {
         "--agent",
         "a2",
         "--stall-after",
-        "4",
+        "6",
         "--backoff-base",
         "0.01",
         "--",
@@ -192,7 +191,7 @@ fn heartbeats_are_sent_for_it_and_count_against_a_stall() {
     assert_eq!(supervisor.line(), "up");
     until("it is active", || agent_status(&world, "a2").is_some());
     let mut db = mail::open(&world.path("data/btmsg.db"), Options::create()).unwrap();
-    for _ in 0..15 {
+    for _ in 0..26 {
         let beat = presence::Beat::default();
         db.write(|tx| {
             presence::beat(tx, "a2", "a2", &beat, &presence::Clock::now())

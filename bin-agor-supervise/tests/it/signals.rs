@@ -82,7 +82,7 @@ fn nohup_holds() {
     supervisor.signal(Signal::HUP);
     // An order is answered after the signals were seen.
     assert_eq!(world.run(&["reset", "n"]).status.code(), Some(0));
-    assert_eq!(world.status("n")["pid"].to_string(), child);
+    assert_eq!(world.pid("n", 1).to_string(), child);
     supervisor.stop();
 }
 

@@ -101,6 +101,17 @@ impl World {
         pid.unwrap().try_into().unwrap()
     }
 
+    /// Its status once this incarnation is healthy. It may have spoken before that is known, and the one before it
+    /// is healthy until then.
+    pub(crate) fn healthy(&self, name: &str, incarnation: u64) -> serde_json::Value {
+        let mut status = serde_json::Value::Null;
+        until("it is healthy", || {
+            status = self.status(name);
+            status["health"] == "healthy" && status["incarnation"] == incarnation
+        });
+        status
+    }
+
     /// Waits with `status --wait`.
     pub(crate) fn wait_for(&self, name: &str, health: &str) {
         let output = self.run(&["status", name, "--wait", health, "--timeout", "60s"]);
@@ -193,6 +204,11 @@ impl Drop for Supervisor {
             self.child.wait().unwrap();
         }
     }
+}
+
+/// A number for sleep(1) that no other run of these tests has in a command line.
+pub(crate) fn mark(number: u32) -> String {
+    format!("{number}{:07}.", std::process::id())
 }
 
 pub(crate) fn kill(pid: i32, signal: rustix::process::Signal) {
