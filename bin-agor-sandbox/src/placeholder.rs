@@ -217,12 +217,19 @@ fn remove_made(made: &[(OwnedFd, std::ffi::OsString)]) {
     }
 }
 
-/// Another sandbox may be between making and marking it.
+/// Another sandbox may be between making and marking it, and on a busy machine for longer than a moment. What is
+/// older than that was made by somebody else, or was left half made.
 fn settled(lock: &OwnedFd) -> bool {
+    const MAKING: i64 = 2;
     let unfinished = [UNFINISHED_DIRECTORY, UNFINISHED_FILE];
-    let half_made =
-        || rustix::fs::fstat(lock).is_ok_and(|stat| unfinished.contains(&(stat.st_mode & 0o7777)));
-    for _ in 0..20 {
+    let half_made = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        rustix::fs::fstat(lock).is_ok_and(|stat| {
+            unfinished.contains(&(stat.st_mode & 0o7777)) && now.abs_diff(stat.st_ctime) <= MAKING as u64
+        })
+    };
+    // A limit of its own, for clocks that are set.
+    for _ in 0..MAKING * 1000 {
         if is_placeholder(lock) {
             return true;
         }
@@ -316,7 +323,12 @@ mod tests {
         drop(one);
         drop(two);
         let three = hold(&path, false).unwrap().unwrap();
-        three.release();
+        // A child that another test forks has the locks too, until it executes.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while path.exists() && std::time::Instant::now() < until {
+            three.release();
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         assert!(!dir.path().join(".git").exists());
     }
 
@@ -331,7 +343,11 @@ mod tests {
         let sub = dir.path().join("d");
         let held = hold(&sub, true).unwrap().unwrap();
         assert!(is_one(&sub));
-        held.release();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while sub.exists() && std::time::Instant::now() < until {
+            held.release();
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         assert!(!sub.exists());
     }
 
