@@ -32,9 +32,9 @@ const LONGEST: usize = 8970;
 const MOST: usize = 10_000;
 
 /// How long the first record may be behind COMMAND's end; the kernel hands them out by a thread of its own.
-const LATE: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_millis(500);
 /// How long the last one may be, when there are any: the record of the domain's end is awaited.
-const LAST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(2);
 
 /// The records of one sandbox.
 #[derive(Debug)]
