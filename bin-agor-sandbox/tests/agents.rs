@@ -174,7 +174,7 @@ fn claude_starts_on_a_terminal_without_a_complaint() {
     );
     tmux(&["new-session", "-d", "-x", "100", "-y", "40", &command]);
     let mut screen = String::new();
-    for _ in 0..300 {
+    for _ in 0..900 {
         std::thread::sleep(std::time::Duration::from_millis(100));
         screen = tmux(&["capture-pane", "-p"]);
         if screen.contains("❯") || screen.contains("Settings Error") {

@@ -100,7 +100,12 @@ fn bound_ports() {
         return skip("no python3, or Landlock below ABI 4");
     }
     let sandbox = Sandbox::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound, so that nobody else gets it, and not listening, so that who reuses addresses too may have it.
+    let held = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
+    let held = TcpListener::from(held.unwrap());
+    rustix::net::sockopt::set_socket_reuseaddr(&held, true).unwrap();
+    rustix::net::bind(&held, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let free = held.local_addr().unwrap().port();
     let body = "def serve():\n s = socket.socket(); s.setsockopt(1, 2, 1); s.bind(('127.0.0.1', port)); s.listen()\nattempt('serve', serve)\n";
     let granted = free.to_string();
     assert_eq!(probe(&sandbox, &["--bind-tcp", &granted], body, free), ["serve ok"]);

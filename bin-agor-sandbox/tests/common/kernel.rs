@@ -78,15 +78,18 @@ fn memory(pid: u32, address: u64, buffer: &mut [u8], write: bool) {
 pub fn with_abi(command: &mut Command, abi: u32, real: u32) -> (std::process::Output, Asked) {
     let mut pair: [RawFd; 2] = [0; 2];
     // SAFETY: the array has room for two.
-    assert_eq!(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr()) }, 0);
+    let made = unsafe {
+        libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr())
+    };
+    assert_eq!(made, 0);
     let theirs = pair[1];
-    // SAFETY: only system calls and the stack. The number of the listener is told, and the parent takes a
+    // SAFETY: only system calls and the stack. Whose listener it is and its number are told, and the parent takes a
     // copy: what is sent as SCM_RIGHTS needs more than may be used here.
     unsafe {
         command.pre_exec(move || {
             let listener = install(&LANDLOCK, libc::SECCOMP_RET_USER_NOTIF, 1 << 3)? as i32;
-            let number = listener.to_ne_bytes();
-            libc::write(theirs, number.as_ptr().cast(), 4);
+            let told = [libc::getpid(), listener];
+            libc::write(theirs, told.as_ptr().cast(), 8);
             let mut go = 0_u8;
             libc::read(theirs, (&raw mut go).cast(), 1);
             libc::close(listener);
@@ -109,34 +112,17 @@ pub fn with_abi(command: &mut Command, abi: u32, real: u32) -> (std::process::Ou
 }
 
 fn take(socket: RawFd) -> OwnedFd {
-    let mut number = [0_u8; 4];
-    // SAFETY: the buffers outlive the calls.
+    let mut told = [0_i32; 2];
+    // SAFETY: the buffers outlive the calls. The child waits for the answer, so that its number is its own.
     unsafe {
-        assert_eq!(libc::read(socket, number.as_mut_ptr().cast(), 4), 4);
-        // The child is the only one of this process's children that sleeps in this very read: found by
-        // asking each of them for that descriptor.
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-                continue;
-            };
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let parent =
-                stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<u32>().ok());
-            let link = std::fs::read_link(format!("/proc/{pid}/fd/{}", i32::from_ne_bytes(number)));
-            let is_listener = link.is_ok_and(|link| link.to_string_lossy().contains("seccomp notify"));
-            if parent != Some(std::process::id()) || !is_listener {
-                continue;
-            }
-            let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-            let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd, i32::from_ne_bytes(number), 0);
-            libc::close(pidfd as i32);
-            if fd >= 0 {
-                assert_eq!(libc::write(socket, [1_u8].as_ptr().cast(), 1), 1);
-                return OwnedFd::from_raw_fd(fd as i32);
-            }
-        }
+        assert_eq!(libc::read(socket, told.as_mut_ptr().cast(), 8), 8);
+        let pidfd = libc::syscall(libc::SYS_pidfd_open, told[0], 0);
+        let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd, told[1], 0);
+        assert!(fd >= 0, "no listener: {}", io::Error::last_os_error());
+        libc::close(pidfd as i32);
+        assert_eq!(libc::write(socket, [1_u8].as_ptr().cast(), 1), 1);
+        OwnedFd::from_raw_fd(fd as i32)
     }
-    panic!("the listener was not found");
 }
 
 /// Bits of the first `abi` versions: (fs, net, scoped).

@@ -156,8 +156,13 @@ pub fn namespaces() -> bool {
 
 /// The stand-ins go when the namespace does, which is a moment after COMMAND.
 pub fn gone(path: &Path) -> bool {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while path.exists() {
+    soon(|| !path.exists())
+}
+
+/// Whether that comes true, in a time that only a hang takes.
+pub fn soon(mut condition: impl FnMut() -> bool) -> bool {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !condition() {
         if std::time::Instant::now() > end {
             return false;
         }
