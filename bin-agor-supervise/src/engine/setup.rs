@@ -1,6 +1,5 @@
 //! Everything before the first start, in the order that gets the command going soonest.
 
-use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
@@ -66,7 +65,8 @@ fn take_place(name: &str, me: &Identity) -> Result<(Option<Place>, Option<OwnedF
     }
 }
 
-/// Who has a name and runs, although it has no lock any more: its files were removed. The state says so, or, where the whole directory was removed, the database; one that cannot be read is in nobody's way.
+/// Who has a name and runs, although it has no lock any more: its files were removed. The state says so, or, where
+/// the whole directory was removed, the database; one that cannot be read is in nobody's way.
 fn owner_without_files(name: &str, previous: Option<&place::State>, fresh: bool) -> Option<Identity> {
     let run = previous.map(|state| state.run.clone()).or_else(|| {
         // A look that costs as much as the rest of a start.
@@ -89,7 +89,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
     let manager = Manager::from_env(me.pid);
     let (place, lock) = take_place(&config.name, &me)?;
     let previous = place.as_ref().and_then(Place::read);
-    let previous = previous.filter(|state| state.run.name == config.name);
+    let mut previous = previous.filter(|state| state.run.name == config.name);
     let fresh = place.as_ref().is_none_or(|place| place.fresh);
     if !config.auto_name
         && let Some(owner) = owner_without_files(&config.name, previous.as_ref(), fresh)
@@ -102,6 +102,9 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         place::remind(owner.pid);
         return Err(SuperviseError::Taken { name: config.name.clone(), pid: owner.pid });
     }
+    // Whoever waits for an answer of the last one finds it in the state of this one.
+    let answers = previous.as_mut().map(|state| std::mem::take(&mut state.answers)).unwrap_or_default();
+    let answers = answers.into_iter().map(|answer| (clock::now(), answer)).collect();
     let lost = previous.filter(|state| state.run.ended_ms.is_none());
 
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -216,7 +219,7 @@ pub(super) fn engine(config: Config, inherited: signals::Mask) -> Result<Engine,
         wake,
         control: None,
         orders: Vec::new(),
-        answers: VecDeque::new(),
+        answers,
         listener,
         manager_due: manager.watchdog.map(|every| clock::now() + every),
         manager,

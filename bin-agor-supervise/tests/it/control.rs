@@ -90,6 +90,24 @@ fn a_stop_that_comes_too_late_is_a_stop() {
 }
 
 #[test]
+fn an_answer_is_there_also_where_the_next_supervisor_has_the_name() {
+    let world = World::new();
+    let args = ["--name", "n", "--restart", "never", "--", "sleep", "1000"];
+    let mut first = world.start(&args);
+    world.wait_for("n", "healthy");
+    std::fs::write(world.path("data/run/n.control"), "kill TERM #1\n").unwrap();
+    assert_eq!(first.wait().code(), Some(143));
+    let mut second = world.start(&args);
+    world.wait_for("n", "healthy");
+    let state = std::fs::read_to_string(world.path("data/run/n.state")).unwrap();
+    // What was longer before may still follow.
+    let first = serde_json::Deserializer::from_str(state.split_once('\n').unwrap().1).into_iter().next();
+    let state: serde_json::Value = first.unwrap().unwrap();
+    assert_eq!(state["answers"][0]["id"], "#1", "{state}");
+    second.stop();
+}
+
+#[test]
 fn restart_leaves_backoff_at_once_and_only_once() {
     let world = World::new();
     let script = "echo $AGOR_INCARNATION; [ $AGOR_INCARNATION -gt 1 ] && exec sleep 1000; exit 1";
