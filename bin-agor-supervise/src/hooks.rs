@@ -54,9 +54,9 @@ impl Hooks {
         self.running.is_none() && self.queue.is_empty()
     }
 
-    /// How many events have not been dealt with.
-    pub(crate) fn left(&self) -> usize {
-        self.queue.len() + usize::from(self.running.is_some())
+    /// Something that changes whenever one begins or ends.
+    pub(crate) fn progress(&self) -> (usize, Option<i32>) {
+        (self.queue.len(), self.running.map(|(pid, _)| pid))
     }
 
     /// When the running one has to be ended.

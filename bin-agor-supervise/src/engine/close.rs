@@ -46,24 +46,26 @@ impl Engine {
         // The keeper ends when our end of the socket closes; its own end is the last process's.
         let keeper = self.keeper.take().map(|keeper| keeper.pid);
         let begin = clock::now();
-        let mut until = begin + HOOKS;
-        let mut left = self.hooks.left();
+        let (mut until, mut over, mut at) = (begin + HOOKS, false, self.hooks.progress());
         loop {
-            let now = clock::now();
-            if self.hooks.left() < left {
-                left = self.hooks.left();
-                until = (now + HOOKS).min(begin + ALL_HOOKS);
+            self.hooks.go_on(clock::now());
+            // Its time is what it takes itself, and not what we take to come to it.
+            if at != self.hooks.progress() {
+                at = self.hooks.progress();
+                until = (clock::now() + HOOKS).min(begin + ALL_HOOKS);
+                over = false;
             }
+            let now = clock::now();
             if self.manager_again.is_some_and(|due| now >= due) {
                 self.tell_manager();
             }
             let untold = self.manager_again.filter(|_| now < begin + MANAGER);
-            let busy = left > 0 || keeper.is_some_and(is_running);
-            if !(busy && now < until || untold.is_some()) {
+            let busy = !self.hooks.is_idle() || keeper.is_some_and(is_running);
+            if !(busy && !over || untold.is_some()) {
                 break;
             }
-            self.hooks.go_on(now);
             self.wait_for_signals(untold.map_or(until, |due| due.min(until)));
+            over = now >= until;
             if let Some(pid) = keeper {
                 launch::go_on(pid);
             }
