@@ -220,8 +220,12 @@ fn a_name_stays_taken_while_its_runtime_directory_is_gone() {
         let said = text(&second.stderr);
         assert!(said.contains(&format!("pid {}", supervisor.pid())), "{said}");
     };
+    // Nor does the second one that asks get it, however long the first one's reminder takes.
+    supervisor.signal(Signal::STOP);
     is_refused();
-    until("its files are there again", || world.path("data/run/r.lock").exists());
+    is_refused();
+    supervisor.signal(Signal::CONT);
+    until("its files are there again", || world.path("data/run/r.state").exists());
     is_refused();
     assert_eq!(world.run(&["reset", "r"]).status.code(), Some(0));
     std::fs::remove_file(world.path("data/run/r.lock")).unwrap();
