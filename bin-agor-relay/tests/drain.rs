@@ -13,7 +13,10 @@ use serde_json::json;
 fn term_flushes_the_last_events_and_closes_with_1001() {
     // It has the whole time that there is for a session, and not the second before TERM only.
     let script = "trap '' TERM; cat; echo last words; exit 5";
-    let mut server = Server::plain(&["--drain", "9s"], &["sh", "-c", script]);
+    // Nobody else listens there afterwards.
+    let (_socket, port) = common::own_port();
+    let mut server =
+        Server::start_on(port, Place::new(), false, &["--drain", "9s"], &["sh", "-c", script], |_| {});
     let mut client = server.client();
     client.ok("session_attach", "default", &json!({"write": true}));
     client.ok("session_write", "default", &json!({"data": "hello\n"}));
