@@ -21,6 +21,11 @@ use agor_common::{error, mail, output, time};
 
 use crate::sys::memory;
 
+/// How long each database may be locked. Shorter than elsewhere: what cannot be written now is tried again anyway.
+const LOCK: Duration = Duration::from_secs(2);
+/// The same at the end, when the last try is made.
+const LAST_LOCK: Duration = Duration::from_secs(1);
+
 /// What is kept while the database cannot be written; beyond it the oldest is given up.
 const BACKLOG: usize = 10_000;
 /// With nothing to write for this long, memory is given back, once.
@@ -102,7 +107,7 @@ pub(crate) struct Target {
 /// The recording thread.
 pub(crate) struct Recorder {
     sender: Sender<Note>,
-    done: Receiver<()>,
+    done: Receiver<bool>,
     /// What it found out.
     pub(crate) answers: Arc<Answers>,
 }
@@ -125,9 +130,9 @@ impl Recorder {
             mailbox: None,
         };
         std::thread::Builder::new().name("recorder".into()).stack_size(512 * 1024).spawn(move || {
-            worker.run(&receiver);
+            let all = worker.run(&receiver);
             // Nobody waits any more when this fails.
-            let _ = finished.send(());
+            let _ = finished.send(all);
         })?;
         Ok(Recorder { sender, done, answers })
     }
@@ -138,10 +143,10 @@ impl Recorder {
         let _ = self.sender.send(note);
     }
 
-    /// Writes what is left; false when that takes longer than `patience`.
+    /// Writes what is left; false when that is not possible, or takes longer than `patience`.
     pub(crate) fn finish(self, patience: Duration) -> bool {
         self.note(Note::Finish);
-        self.done.recv_timeout(patience).is_ok()
+        self.done.recv_timeout(patience).unwrap_or(false)
     }
 }
 
@@ -158,9 +163,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, notes: &Receiver<Note>) {
-        // Shorter than elsewhere: what cannot be written now is tried again anyway.
-        set_deadline(Duration::from_secs(2));
+    /// Until the end; true where everything was written then.
+    fn run(mut self, notes: &Receiver<Note>) -> bool {
+        set_deadline(LOCK);
         let mut failures = 0usize;
         let mut finishing = false;
         let mut trimmed = false;
@@ -176,7 +181,7 @@ impl Worker {
         loop {
             let pending = self.run.is_some() || !self.events.is_empty() || !self.mail.is_empty();
             if finishing && (!pending || failures > 0) {
-                return;
+                return !pending;
             }
             let note = if pending {
                 let wait = Duration::from_secs(RETRY[failures.saturating_sub(1).min(RETRY.len() - 1)]);
@@ -211,6 +216,10 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => finishing = true,
+            }
+            if finishing {
+                // The end is not to wait long for whoever has the databases.
+                set_deadline(LAST_LOCK);
             }
             let written = self.write_sessions();
             let sent = self.write_mail();

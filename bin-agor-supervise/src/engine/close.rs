@@ -10,7 +10,7 @@ use crate::clock;
 use crate::keeper::launch;
 use crate::rule::{Exit, Outcome};
 
-/// How long the databases may take. A lock is given up sooner than that, a slow disk is not.
+/// How long the databases may take: a slow disk. A lock is given up after a second or two.
 const RECORDS: Duration = Duration::from_secs(10);
 /// How long the hook may take for each of the last events.
 const HOOKS: Duration = Duration::from_secs(3);
@@ -76,7 +76,7 @@ impl Engine {
             && !recorder.finish(RECORDS)
         {
             let name = &self.config.name;
-            output::warning(crate::TOOL, &format!("{name}: its end could not be recorded in time"));
+            output::warning(crate::TOOL, &format!("{name}: its end could not be recorded"));
         }
         if let Some(place) = &self.place {
             place.tidy(self.config.auto_name);
