@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee};
 
@@ -35,8 +36,6 @@ pub(crate) struct Shared {
     last_ms: AtomicU64,
     /// The reader is gone.
     closed: AtomicBool,
-    /// The reader is waited for.
-    blocked: AtomicBool,
     /// The last bytes of the current incarnation.
     tail: Mutex<VecDeque<u8>>,
 }
@@ -50,11 +49,6 @@ impl Shared {
     /// Whether the reader is gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
-    }
-
-    /// Whether it is the reader that is waited for, and not what comes of the command, or a processor.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed)
     }
 
     /// Whether all that was written has been passed on.
@@ -181,9 +175,7 @@ impl Worker {
     /// Until the pipe's end.
     fn pump(&mut self, pipe: &OwnedFd) -> Result<(), Errno> {
         loop {
-            let count = if self.copies { self.copy(pipe) } else { self.splice(pipe) };
-            self.shared.blocked.store(false, Ordering::Relaxed);
-            let count = count?;
+            let count = if self.copies { self.copy(pipe)? } else { self.splice(pipe)? };
             if count == 0 {
                 return Ok(());
             }
@@ -249,7 +241,6 @@ impl Worker {
         }
         let mut moved = 0;
         while moved < count {
-            self.mind_reader();
             let flags = SpliceFlags::MOVE;
             match retry(|| splice(pipe, None, &self.out, None, count - moved, flags)) {
                 Ok(n) => moved += n,
@@ -272,14 +263,6 @@ impl Worker {
         }
         self.observe(count)?;
         Ok(count)
-    }
-
-    /// Notes whether what is passed on next has to wait for the reader.
-    fn mind_reader(&self) {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let waits = poll(&mut [PollFd::new(&self.out, PollFlags::OUT)], Some(&now)) == Ok(0);
-        self.shared.blocked.store(waits, Ordering::Relaxed);
     }
 
     /// Takes the duplicate of `count` bytes from the scratch pipe.
@@ -326,7 +309,6 @@ impl Worker {
         if count > 0 {
             self.end_line()?;
         }
-        self.mind_reader();
         self.deliver(&buffer[..count])?;
         self.remember(&buffer[..count]);
         if let Some(log) = &mut self.log {
@@ -346,9 +328,14 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
+/// Whether a stream takes nothing now, because its reader is slow.
+pub(crate) fn is_full(out: BorrowedFd<'_>) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&out, PollFlags::OUT)], Some(&now)) == Ok(0)
+}
+
 /// The caller's stdout may be non-blocking: it is his, so it stays so, and we wait.
 fn wait_writable(fd: BorrowedFd<'_>) {
-    use rustix::event::{PollFd, PollFlags, poll};
     let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
 }
 

@@ -1,5 +1,6 @@
 //! Starting the command, and what is heard of it.
 
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use agor_common::mail::presence::{self, Lease};
@@ -14,6 +15,7 @@ use crate::clock;
 use crate::command;
 use crate::keeper::launch;
 use crate::protocol::{self, Command, Report};
+use crate::pump::{self, Pump};
 use crate::recorder::Note;
 use crate::rule::{Cause, Event, Exit, Manner, Moment, Phase};
 use crate::sys::wait::{self, Ended, Peek};
@@ -42,7 +44,7 @@ impl Engine {
                 Err(error) => return self.not_started(attempt, &format!("start the keeper: {error}")),
             }
         }
-        let open = |pump: Option<&crate::pump::Pump>| pump.map(crate::pump::Pump::open).transpose();
+        let open = |pump: Option<&Pump>| pump.map(Pump::open).transpose();
         let fds = match (open(self.out.as_ref()), open(self.err.as_ref())) {
             (Ok(out), Ok(err)) => (out, err),
             (Err(error), _) | (_, Err(error)) => {
@@ -208,7 +210,7 @@ impl Engine {
         if err.shared.is_idle() || now >= most || pending.stuck > 0 {
             return false;
         }
-        if err.shared.is_blocked() {
+        if pump::is_full(std::io::stderr().as_fd()) {
             // Its reader is slow. A start does not wait for him; the end does, later, in any case.
             let asked = matches!(self.state.phase, Phase::Ending { .. });
             let (exit, _) = command::decode(pending.ended.status);
