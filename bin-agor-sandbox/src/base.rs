@@ -252,6 +252,10 @@ fn tools(grants: &mut Grants, host: &Host, dir: &Path) {
     {
         return;
     }
+    // By its other name, too.
+    if real(dir).is_ok_and(|dir| host.holds_home(&dir)) {
+        return;
+    }
     // Known by name wherever they are: another user's, or moved with HOME.
     let named = |names: &[&str]| innermost(dir, names);
     if let Some(root) = named(&HOMES) {
